@@ -1,0 +1,235 @@
+"""The subcommands: one per arrow of the flow. Snakemake calls them; each can be called by hand."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prior.errors import InputError
+
+app = typer.Typer(
+    help="Benchmark of image encoders that were pre-trained on radiology reports.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Settings = Annotated[
+    str, typer.Option(help="Canonical JSON of all settings of the job, as in the rule's params.")
+]
+Out = Annotated[Path, typer.Option(help="The file to write; its siblings belong to the same job.")]
+Folder = Annotated[Path, typer.Option(help="Folder to write to.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Code = Annotated[str, typer.Option(help="Digest of the job's code; other code does not resume its work.")]
+BundleFile = Annotated[Path, typer.Option(help="bundle.json of the bundle.")]
+Manifest = Annotated[Path, typer.Option(help="manifest.json of the prepared data set.")]
+Files = Annotated[list[Path], typer.Argument(help="Input files.")]
+
+
+CELLS = Path(".work/cells")
+
+
+@app.command()
+def simulate(settings: Settings, out: Out, workers: Workers = 1) -> None:
+    """Write the raw folder of a simulated data set, in the real one's format."""
+    from prior.phantom.simulate import simulate as run
+
+    given = json.loads(settings)
+    run(given["reader"], out.parent, given["images"], given["seed"], given["image_size"], workers)
+
+
+@app.command()
+def prepare(settings: Settings, out: Out, workers: Workers = 1) -> None:
+    """Turn a raw folder into records, an image store, splits and a manifest."""
+    from prior.data.prepare import prepare as run
+
+    given = json.loads(settings)
+    run(
+        given["reader"],
+        Path(given["root"]),
+        out.parent,
+        size=given["size"],
+        fits=(given["fit"],),
+        presets=given["presets"],
+        simulated=given["simulated"],
+        workers=workers,
+    )
+
+
+@app.command("check-data")
+def check_data(manifests: Files, out: Out) -> None:
+    """Confirm that every data set was prepared; pre-training waits for this."""
+    from prior.data.files import read_json, write_json
+
+    write_json(out, {manifest.parent.name: bool(read_json(manifest)) for manifest in manifests})
+
+
+@app.command("split-sentences")
+def split_sentences(out: Annotated[Path, typer.Argument(help="sentences.parquet to write.")]) -> None:
+    """Split the reports of a prepared data set into sentences."""
+    from prior.reports.sentences import split_sentences_stage
+
+    split_sentences_stage(out.parent)
+
+
+@app.command()
+def tokenize(
+    settings: Settings, prepared: Annotated[Path, typer.Option(help="sentences.parquet")], out: Out
+) -> None:
+    """Train a tokenizer on training reports (or read one) and store token ids."""
+    from prior.reports.tokens import tokenize as run
+
+    given = json.loads(settings)
+    run(
+        prepared.parent,
+        out.parent,
+        preset=given["preset"],
+        vocab_size=given["vocab_size"],
+        max_sentences=given["max_sentences"],
+        max_tokens=given["max_tokens"],
+        tokenizer_path=Path(given["tokenizer"]) if given["tokenizer"] else None,
+    )
+
+
+@app.command()
+def pretrain(
+    settings: Settings,
+    data: Annotated[Path, typer.Option(help="manifest.json of the prepared pairs.")],
+    tokens: Annotated[Path, typer.Option(help="manifest.json of their tokens.")],
+    out: Out,
+    code: Code = "",
+) -> None:
+    """Pre-train one method and leave its bundle."""
+    from prior.training.pretrain import pretrain as run
+
+    run(json.loads(settings), data.parent, tokens.parent, out.parent, CELLS, code)
+
+
+@app.command()
+def features(settings: Settings, bundle: BundleFile, data: Manifest, out: Out) -> None:
+    """Run a bundle's frozen image encoder once over a data set."""
+    from prior.tasks.features import extract_features
+
+    given = json.loads(settings)
+    extract_features(
+        bundle.parent, data.parent, out.parent, levels=given["levels"], fit=given["image"]["fit"]
+    )
+
+
+@app.command()
+def evaluate(settings: Settings, bundle: BundleFile, data: Manifest, out: Out, code: Code = "") -> None:
+    """Evaluate a bundle on one task and data set, and store the predictions of every cell."""
+    from prior.data.files import write_json
+    from prior.provenance import RunClock, run_manifest
+    from prior.tasks.run import run_evaluation
+
+    given = json.loads(settings)
+    clock = RunClock()
+    cached = Path("features") / bundle.parent.name / data.parent.name
+    done = run_evaluation(
+        bundle.parent,
+        given["task"],
+        data.parent,
+        given["protocol"],
+        given["setting"],
+        given["fractions"],
+        given["seeds"],
+        out.with_suffix(""),
+        CELLS,
+        features=cached if (cached / "manifest.json").exists() else None,
+        folds=given["folds"],
+        code=code,
+    )
+    write_json(out.with_suffix(".run.json"), run_manifest(clock, **done))
+
+
+@app.command()
+def score(
+    settings: Settings, predictions: Annotated[Path, typer.Option(help="The predictions, Parquet.")], out: Out
+) -> None:
+    """Compute metrics and their patient resamples from stored predictions."""
+    from prior.metrics.score import score as run
+
+    run(predictions.with_suffix(""), out.with_suffix(""), json.loads(settings)["resamples"])
+
+
+@app.command()
+def collect(settings: Settings, scores: Files, out: Out) -> None:
+    """Gather all scores in one long table, with intervals and paired differences."""
+    from prior.results.collect import collect as run
+
+    cells = [Path("predictions", *path.with_suffix(".json").parts[1:]) for path in scores]
+    run(scores, cells, out.parent, json.loads(settings)["experiment"])
+
+
+RESULTS_CSV, DIFFERENCES_CSV = Path("results/results.csv"), Path("results/tables/differences.csv")
+
+
+@app.command()
+def schema() -> None:
+    """Print the schema of params.yaml, as kept in workflow/schemas/."""
+    import yaml
+
+    from prior.params import schema as make
+
+    print("# Generated by `prior schema > workflow/schemas/params.schema.yaml`; a test keeps it current.")
+    print(yaml.safe_dump(make(), sort_keys=False), end="")
+
+
+@app.command()
+def tables(settings: Settings, out: Folder) -> None:
+    """Write the tables as Markdown and CSV."""
+    from prior.results.tables import tables as run
+
+    run(RESULTS_CSV, DIFFERENCES_CSV, out, json.loads(settings)["tasks"])
+
+
+@app.command()
+def plots(settings: Settings, out: Folder) -> None:
+    """Draw the plots and the example pictures as SVG and PNG."""
+    from prior.results.examples import examples
+    from prior.results.plots import plots as run
+
+    given = json.loads(settings)
+    run(
+        RESULTS_CSV, DIFFERENCES_CSV, [Path("models", name, "training.csv") for name in given["bundles"]], out
+    )
+    examples(
+        [Path("predictions", job) for job in given["jobs"]], Path("data/prepared"), given["simulated"], out
+    )
+
+
+@app.command()
+def page(settings: Settings, out: Out) -> None:
+    """Write the self-contained page."""
+    from prior.provenance import git_commit
+    from prior.results.page import page as run
+
+    given = json.loads(settings)
+    facts = {
+        "experiment": given["experiment"],
+        "commit": git_commit(),
+        "bundles": ", ".join(given["bundles"]),
+    }
+    run(
+        RESULTS_CSV,
+        DIFFERENCES_CSV,
+        Path("results/runs.csv"),
+        Path("results/plots"),
+        out,
+        facts,
+        given["tasks"],
+    )
+
+
+def main() -> None:
+    """Run the command line; show an `InputError` as one message without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("prior").setLevel(logging.INFO)
+    try:
+        app()
+    except InputError as error:
+        sys.exit(f"error: {error}")

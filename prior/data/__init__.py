@@ -1,0 +1,1 @@
+"""Records, image store, splits and batches."""

@@ -1,0 +1,174 @@
+"""Raw folder -> records, image store, splits, manifest."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prior.data import records, store
+from prior.data.files import digest, write_json
+from prior.data.geometry import FITS
+from prior.data.leaks import leak_report, normalised_texts, require_disjoint
+from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
+from prior.data.schemas import columns, write_table
+from prior.data.splits import check_preset, default_presets, make_split, patient_keys
+from prior.datasets import load_reader
+from prior.datasets.base import FRONTAL_VIEWS, RawDataset
+from prior.errors import InputError
+
+
+def prepare(
+    reader_name: str,
+    root: Path,
+    out: Path,
+    size: int,
+    fits: Sequence[str] = ("pad",),
+    presets: Sequence[str] | None = None,
+    simulated: bool = False,
+    workers: int = 1,
+    seeds: Sequence[int] = (0, 1, 2),
+    max_unreadable: int = 0,
+) -> dict[str, Any]:
+    """Prepare one dataset; an interrupted run continues where it stopped.
+
+    Args:
+        reader_name: key of `prior.datasets.READERS`.
+        root: raw folder.
+        out: prepared folder.
+        size: side of the store in pixels.
+        fits: `pad`, `stretch` or both.
+        presets: split presets, None for those that the dataset can keep.
+        simulated: copied into the manifest.
+        workers: processes that decode.
+        seeds: one ranking of every split each.
+        max_unreadable: images that may fail to decode; they are dropped and listed.
+
+    Returns:
+        The manifest, as written to `<out>/manifest.json`.
+
+    Raises:
+        InputError: anything wrong with the raw folder or the arguments.
+    """
+    if size < 8 or not fits or not set(fits) <= set(FITS):
+        raise InputError(f"size {size}, fits {list(fits)}: the size must be 8 or more, fits some of {FITS}")
+    reader = load_reader(reader_name)
+    raw = reader.read(root)
+    chosen = _choose_presets(raw, presets)
+    work = _work_folder(raw, out, size, fits)
+    facts = store.decode(
+        [raw.root / source for source in raw.images["source"]],
+        raw.load_pixels,
+        size,
+        {fit: work / f"images_{size}_{fit}.npy" for fit in fits},
+        work,
+        workers,
+    )
+    hashes, lost = records.keep_readable(raw, facts, max_unreadable)
+    clipped = records.clip_boxes(raw)
+    arrays = {"images": digest([fact.get("sha256") for fact in facts])}
+    arrays |= records.draw_masks(raw, work, size, fits, workers, len(facts))
+    tables = _write_tables(raw, out)
+    splits = {preset: _split(raw, preset, seeds) for preset in chosen}
+    manifest: dict[str, Any] = {
+        "dataset": raw.name,
+        "layout": raw.layout,
+        "simulated": simulated,
+        "size": size,
+        "fits": list(fits),
+        "seeds": list(seeds),
+        "patient_family": raw.patient_family,
+        "counts": count_records(raw, int(_frontal(raw).sum())) | {"store_rows": len(facts)},
+        "boxes_clipped": clipped,
+        "notes": raw.notes,
+        "dropped": summarise_dropped([*raw.dropped, *lost]),
+        **_describe_splits(raw, splits, hashes),
+    }
+    paths = tables + [write_table(out, f"splits/{preset}", split) for preset, split in splits.items()]
+    subsets = getattr(reader, "write_subsets", None)
+    if subsets is not None and "strict" in splits:
+        paths += subsets(out, raw, splits["strict"])
+    manifest["tables"] = {str(path.relative_to(out)): file_hash(path) for path in paths}
+    manifest["arrays"] = arrays
+    manifest["content_hash"] = digest([manifest["tables"], arrays, size, list(fits)])
+    _publish(work, out)
+    write_json(out / "manifest.json", manifest)
+    return manifest
+
+
+def _choose_presets(raw: RawDataset, presets: Sequence[str] | None) -> tuple[str, ...]:
+    official = set(raw.images["official_split"].dropna()) if "official_split" in raw.images else set()
+    chosen = tuple(presets) if presets else default_presets(raw.patient_family, official)
+    for preset in chosen:
+        check_preset(preset, raw.patient_family, official, raw.name)
+    return chosen
+
+
+def _work_folder(raw: RawDataset, out: Path, size: int, fits: Sequence[str]) -> Path:
+    """Return the folder of unfinished work, named after everything that decoding depends on."""
+    files: list[tuple[str, int, int]] = []
+    for source in raw.images["source"]:
+        status = os.stat(raw.root / source)
+        files.append((source, status.st_size, status.st_mtime_ns))
+    return out / f".partial-{digest([raw.name, size, list(fits), files, _annotations(raw)])}"
+
+
+def _annotations(raw: RawDataset) -> str:
+    """Identify the masks or boxes that the mask store is drawn from."""
+    frame = raw.masks if raw.masks is not None else raw.boxes
+    return "" if frame is None else digest(frame.astype(str).to_dict("list"))
+
+
+def _write_tables(raw: RawDataset, out: Path) -> list[Path]:
+    """Write the tables that the dataset has and remove those of an earlier version that it has not."""
+    paths = [write_table(out, "images", raw.images[columns("images")])]
+    reports = None if raw.reports is None else records.with_sections(raw.reports)
+    tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks, "reports": reports}
+    for name, frame in tables.items():
+        if frame is None:
+            (out / f"{name}.parquet").unlink(missing_ok=True)
+        else:
+            paths.append(write_table(out, name, frame))
+    return paths
+
+
+def _frontal(raw: RawDataset) -> pd.Series:
+    """Mark the images that take part in splits: frontal, or of a dataset that states no view."""
+    return raw.images["view"].isin(FRONTAL_VIEWS) | raw.images["view"].isna()
+
+
+def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
+    chosen = _frontal(raw)
+    if raw.strict_pool is not None and preset.startswith("strict"):
+        chosen &= raw.images["official_split"] == raw.strict_pool
+    images = raw.images[chosen].reset_index(drop=True)
+    keys = patient_keys(images, raw.patient_family, raw.name)
+    labels = raw.labels if raw.labels is not None else images[["image_id"]]
+    return make_split(preset, images, labels, keys, images["patient_id"].isin(raw.held_out), seeds)
+
+
+def _describe_splits(
+    raw: RawDataset, splits: dict[str, pd.DataFrame], hashes: pd.Series
+) -> dict[str, dict[str, Any]]:
+    """Count the sides of every preset and what they share; a leak in a strict preset is an error."""
+    texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
+    counts: dict[str, Any] = {}
+    leaks: dict[str, Any] = {}
+    for preset, split in splits.items():
+        one = split[split["seed"] == split["seed"].iloc[0]]
+        counts[preset] = count_split(one, raw.images, raw.labels)
+        leaks[preset] = leak_report(one, raw.images, hashes, texts)
+        require_disjoint(leaks[preset], preset, raw.name)
+    return {"splits": counts, "leaks": leaks}
+
+
+def _publish(work: Path, out: Path) -> None:
+    """Move the finished arrays into place and remove what was only needed to continue."""
+    for stale in out.glob("masks_*.npy"):
+        stale.unlink()
+    for path in work.glob("*.npy"):
+        os.replace(path, out / path.name)
+    for folder in out.glob(".partial-*"):
+        shutil.rmtree(folder)

@@ -1,0 +1,138 @@
+"""Join what a reader found in the tables with what decoding found in the images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prior.data import store
+from prior.data.files import digest
+from prior.datasets.base import RawDataset
+from prior.errors import InputError
+
+MASK_CHUNK = 32
+SIDES = ("x_min", "y_min", "x_max", "y_max")
+
+
+def keep_readable(
+    raw: RawDataset, facts: Sequence[dict[str, Any]], max_unreadable: int
+) -> tuple[pd.Series, list[dict[str, str]]]:
+    """Add size, row, view, sex and age to `raw.images`; drop images that would not open.
+
+    Args:
+        raw: changed in place.
+        facts: what `store.decode` returned.
+        max_unreadable: how many images may fail.
+
+    Returns:
+        image_id -> hash of the pixels, and what was dropped.
+
+    Raises:
+        InputError: more images than allowed will not open.
+    """
+    errors = [fact["error"] for fact in facts if "error" in fact]
+    if len(errors) > max_unreadable:
+        raise InputError(f"{len(errors)} of {len(facts)} images will not open; the first is {errors[0]}")
+    readable = np.array(["error" not in fact for fact in facts])
+    good = [fact for fact in facts if "error" not in fact]
+    sources = raw.images["source"].to_numpy()[~readable]
+    lost = [{"source": str(source), "reason": "image will not open"} for source in sources]
+    images = raw.images.assign(row=np.arange(len(facts)))[readable].reset_index(drop=True)
+    images["height"] = [fact["height"] for fact in good]
+    images["width"] = [fact["width"] for fact in good]
+    for name in ("view", "sex", "age"):
+        found = pd.Series([fact["header"].get(name) for fact in good], dtype=object)
+        images[name] = images[name].astype(object).where(images[name].notna(), found)
+    raw.images = images
+    _drop_orphans(raw)
+    return pd.Series([fact["sha256"] for fact in good], index=images["image_id"].to_numpy()), lost
+
+
+def _drop_orphans(raw: RawDataset) -> None:
+    known = set(raw.images["image_id"])
+    for table in ("labels", "boxes", "masks"):
+        frame = getattr(raw, table)
+        if frame is not None:
+            setattr(raw, table, frame[frame["image_id"].isin(known)].reset_index(drop=True))
+
+
+def clip_boxes(raw: RawDataset) -> int:
+    """Cut boxes at the image border, in place; return how many were cut.
+
+    Raises:
+        InputError: a box lies wholly outside its image.
+    """
+    if raw.boxes is None or raw.boxes.empty:
+        return 0
+    shapes = raw.images.set_index("image_id")
+    limits = raw.boxes["image_id"].map(shapes["width"]), raw.boxes["image_id"].map(shapes["height"])
+    limit = np.stack([*limits, *limits], axis=1).astype(float)
+    sides = raw.boxes[list(SIDES)].to_numpy(dtype=float)
+    outside = (sides[:, :2] >= limit[:, :2]).any(axis=1)
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        values = ", ".join(f"{name} {value:g}" for name, value in zip(SIDES, sides[first], strict=True))
+        raise InputError(
+            f"{raw.root}: a box ({values}) of image {raw.boxes['image_id'].iloc[first]} lies outside its "
+            f"{limit[first, 0]:g} x {limit[first, 1]:g} pixels; correct or remove its row in the box table"
+        )
+    clipped = np.clip(sides, 0.0, limit)
+    raw.boxes[list(SIDES)] = clipped
+    return int((clipped != sides).any(axis=1).sum())
+
+
+def draw_masks(
+    raw: RawDataset, work: Path, size: int, fits: Sequence[str], workers: int, rows: int
+) -> dict[str, str]:
+    """Draw masks, or filled boxes where a dataset has only boxes; return the hash of the array, if any."""
+    targets = tuple((fit, str(work / f"masks_{size}_{fit}.npy")) for fit in fits)
+    tasks = _mask_tasks(raw, targets, size)
+    if not tasks:
+        return {}
+    for _, path in targets:
+        store.create_store(Path(path), rows, size)
+    return {"masks": digest(store.draw_masks(tasks, work, workers))}
+
+
+def _mask_tasks(raw: RawDataset, targets: tuple[tuple[str, str], ...], size: int) -> list[store.MaskTask]:
+    rles: dict[str, tuple[Any, ...]] = {}
+    boxes: dict[str, tuple[Any, ...]] = {}
+    if raw.masks is not None:
+        rles = _by_image(raw.masks, raw.masks["rle"].tolist())
+    elif raw.boxes is not None:
+        sides = raw.boxes[list(SIDES)].to_numpy(dtype=float).tolist()
+        boxes = _by_image(raw.boxes, [tuple(side) for side in sides])
+    marked = raw.images[raw.images["image_id"].isin({*rles, *boxes})]
+    parts = [marked.iloc[start : start + MASK_CHUNK] for start in range(0, len(marked), MASK_CHUNK)]
+    return [
+        store.MaskTask(
+            rows=tuple(int(row) for row in part["row"]),
+            shapes=tuple((int(h), int(w)) for h, w in zip(part["height"], part["width"], strict=True)),
+            rles=tuple(rles.get(image, ()) for image in part["image_id"]),
+            boxes=tuple(boxes.get(image, ()) for image in part["image_id"]),
+            targets=targets,
+            size=size,
+        )
+        for part in parts
+    ]
+
+
+def _by_image(frame: pd.DataFrame, values: list[Any]) -> dict[str, tuple[Any, ...]]:
+    grouped: dict[str, list[Any]] = {}
+    for image, value in zip(frame["image_id"], values, strict=True):
+        grouped.setdefault(image, []).append(value)
+    return {image: tuple(items) for image, items in grouped.items()}
+
+
+def with_sections(reports: pd.DataFrame) -> pd.DataFrame:
+    """Add findings and impression to reports, unless the raw format states them itself."""
+    if "findings" in reports and "impression" in reports:
+        return reports
+    from prior.reports.sections import split_sections
+
+    sections = [split_sections(text) for text in reports["text"]]
+    findings = pd.Series([part.findings for part in sections], index=reports.index, dtype=object)
+    impression = pd.Series([part.impression for part in sections], index=reports.index, dtype=object)
+    return reports.assign(findings=findings, impression=impression)

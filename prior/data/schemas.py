@@ -1,0 +1,140 @@
+"""Schemas of the prepared tables; every table is checked when it is written and when it is read."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from prior.data.files import atomic_path
+from prior.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+VIEWS = ("AP", "PA", "LATERAL", "OTHER")
+
+_COLUMNS: dict[str, dict[str, pa.Column]] = {
+    "images": {
+        "image_id": pa.Column(str, unique=True),
+        "study_id": pa.Column(str),
+        "patient_id": pa.Column(str),
+        "study_order": pa.Column(int, pa.Check.ge(0)),
+        "view": pa.Column(str, pa.Check.isin(VIEWS), nullable=True),
+        "sex": pa.Column(str, pa.Check.isin(("F", "M")), nullable=True),
+        "age": pa.Column(float, pa.Check.in_range(0, 130), nullable=True),
+        "site": pa.Column(str, nullable=True),
+        "height": pa.Column(int, pa.Check.ge(1)),
+        "width": pa.Column(int, pa.Check.ge(1)),
+        "row": pa.Column(int, pa.Check.ge(0), unique=True),
+        "source": pa.Column(str),
+    },
+    "labels": {
+        "image_id": pa.Column(str, unique=True),
+        r"^(?!image_id$).+": pa.Column(
+            float, pa.Check.isin((1.0, 0.0, -1.0)), nullable=True, required=False, regex=True
+        ),
+    },
+    "boxes": {
+        "image_id": pa.Column(str),
+        "label": pa.Column(str),
+        **{name: pa.Column(float, pa.Check.ge(0)) for name in ("x_min", "y_min", "x_max", "y_max")},
+    },
+    "masks": {"image_id": pa.Column(str), "label": pa.Column(str), "rle": pa.Column(str)},
+    "reports": {
+        "study_id": pa.Column(str, unique=True),
+        "patient_id": pa.Column(str),
+        "text": pa.Column(str),
+        "findings": pa.Column(str, nullable=True),
+        "impression": pa.Column(str, nullable=True),
+    },
+    "sentences": {
+        "study_id": pa.Column(str),
+        "position": pa.Column(int, pa.Check.ge(0)),
+        "section": pa.Column(str),
+        "sentence": pa.Column(str),
+        "start": pa.Column(int, pa.Check.ge(0)),
+        "end": pa.Column(int, pa.Check.ge(0)),
+    },
+    "split": {
+        "image_id": pa.Column(str),
+        "seed": pa.Column(int, pa.Check.ge(0)),
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "fold": pa.Column(int, pa.Check.ge(-1)),
+        "rank": pa.Column(float, pa.Check.in_range(0, 1, include_max=False), nullable=True),
+    },
+}
+OPTIONAL_TABLES = ("labels", "boxes", "masks", "reports", "sentences")
+
+
+@cache
+def _schema(kind: str) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(_COLUMNS[kind], strict=True, coerce=True)
+
+
+def _kind(name: str) -> str:
+    return "split" if name.startswith("splits/") else name
+
+
+def columns(name: str) -> list[str]:
+    """Return the fixed columns of table `name`, in the order in which they are written."""
+    return [column for column in _COLUMNS[_kind(name)] if not column.startswith("^")]
+
+
+def empty_table(name: str) -> pd.DataFrame:
+    """Return table `name` without rows, with its columns and types."""
+    fixed = columns(name)
+    return _schema(_kind(name)).validate(pd.DataFrame({column: [] for column in fixed}))
+
+
+def validate(name: str, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Check `frame` against the schema of table `name`.
+
+    Args:
+        name: `images`, `labels`, `boxes`, `masks`, `reports`, `sentences` or `splits/<preset>`.
+        frame: the rows; missing optional values are NaN.
+        where: file that the message names when something is wrong.
+
+    Raises:
+        InputError: a column is missing or unknown, or a value lies outside its range.
+    """
+    try:
+        checked = _schema(_kind(name)).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise InputError(f"{where}: {_explain(error.failure_cases)}") from None
+    others = [column for column in checked.columns if column not in columns(name)]
+    return checked[[*columns(name), *others]]
+
+
+def _explain(cases: pd.DataFrame) -> str:
+    """Say in one line what the first violation is, without showing text that could identify a patient."""
+    first = cases.iloc[0]
+    column, check = first["column"], str(first["check"])
+    if check == "column_in_dataframe":
+        return f"column {first['failure_case']!r} is missing; prepare the dataset again"
+    if check == "column_in_schema":
+        return f"column {first['failure_case']!r} does not belong here; prepare the dataset again"
+    private = column in ("patient_id", "text", "findings", "impression", "sentence")
+    case = first["failure_case"]
+    value = "a value" if private else f"value {case.item() if hasattr(case, 'item') else case!r}"
+    row = "" if pd.isna(first["index"]) else f" in row {int(first['index'])}"
+    return f"column {column!r}{row}: {value} fails {check}; correct the raw file and prepare again"
+
+
+def write_table(folder: Path, name: str, frame: pd.DataFrame) -> Path:
+    """Check `frame` and write it to `<folder>/<name>.parquet` atomically; return the path."""
+    path = folder / f"{name}.parquet"
+    checked = validate(name, frame, str(path)).reset_index(drop=True)
+    with atomic_path(path) as temporary:
+        checked.to_parquet(temporary, index=False)
+    return path
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read and check `<folder>/<name>.parquet`.
+
+    Raises:
+        InputError: the file is missing or does not fit the schema.
+    """
+    path = folder / f"{name}.parquet"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; run `prior prepare` for this dataset first")
+    return validate(name, pd.read_parquet(path), str(path))

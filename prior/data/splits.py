@@ -1,0 +1,185 @@
+"""Patient-disjoint splits by hash, and nested label fractions by rank (protocol family `strict`)."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prior.errors import InputError
+
+FOLDS = 5
+PRESETS = ("strict", "strict-image", "strict-5fold", "strict-5fold-image", "strict-pretrain")
+OFFICIAL = ("official", "official-image")
+OFFICIAL_VALIDATION = ("official-validation", "official-validation-image")
+ALL_PRESETS = (*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION)
+
+
+def bucket(key: str) -> int:
+    """Return the percentile 0..99 that the hash of a patient key falls into."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 100
+
+
+def split_of(bucket_: int) -> str:
+    """Return the split of a percentile: test below 20, validation below 30, else train."""
+    return "test" if bucket_ < 20 else "validation" if bucket_ < 30 else "train"
+
+
+def fold_of(bucket_: int) -> int:
+    """Return the fold of a percentile; fold 0 is the test split of `strict`."""
+    return bucket_ // (100 // FOLDS)
+
+
+def patient_keys(images: pd.DataFrame, family: str | None, name: str) -> pd.Series:
+    """Return `<family>:<patient>`, or `<name>:<image>` where patients are unknown."""
+    if family is None:
+        return name + ":" + images["image_id"]
+    return family + ":" + images["patient_id"]
+
+
+def check_preset(preset: str, family: str | None, official: Collection[str], dataset: str) -> None:
+    """Stop if `preset` does not exist or promises something that this dataset cannot keep.
+
+    Args:
+        preset: its name.
+        family: prefix of the patient keys, None if there are none.
+        official: sides that the official lists of the dataset name.
+        dataset: for the message.
+
+    Raises:
+        InputError: unknown preset, no official list, or `-image` not as the patient key demands.
+    """
+    if preset not in ALL_PRESETS:
+        raise InputError(f"split preset {preset!r} is unknown; choose one of {', '.join(ALL_PRESETS)}")
+    needed = "test" if preset in OFFICIAL else "validation" if preset in OFFICIAL_VALIDATION else None
+    if needed is not None and needed not in official:
+        raise InputError(
+            f"split preset {preset!r}: dataset {dataset} has no official {needed} list; choose strict"
+        )
+    if family is None and not preset.endswith("-image"):
+        raise InputError(
+            f"split preset {preset!r}: dataset {dataset} has no patient key, so images cannot be split by "
+            f"patient; choose a preset that ends in -image"
+        )
+    if family is not None and preset.endswith("-image"):
+        raise InputError(f"split preset {preset!r}: dataset {dataset} has patient keys; choose strict")
+
+
+def default_presets(family: str | None, official: Collection[str]) -> tuple[str, ...]:
+    """Return the presets that a dataset can keep when none is asked for."""
+    ending = "" if family is not None else "-image"
+    names = [f"strict{ending}", f"strict-5fold{ending}"]
+    return tuple([*names, f"official{ending}"] if "test" in official else names)
+
+
+def make_split(
+    preset: str,
+    images: pd.DataFrame,
+    labels: pd.DataFrame,
+    keys: pd.Series,
+    held_out: pd.Series,
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """Split the frontal `images` and rank them for every seed.
+
+    Args:
+        preset: how images are assigned.
+        images: image_id, official_split and the rest of the records, only those that take part.
+        labels: image_id and findings; rare positives come early in the ranks.
+        keys: patient key of each image.
+        held_out: True for patients that `strict-pretrain` leaves out.
+        seeds: one ranking each.
+
+    Returns:
+        Rows of `splits/<preset>`: image_id, seed, split, fold, rank.
+    """
+    buckets = keys.map({key: bucket(key) for key in keys.unique()})
+    split = _assign(preset, images, buckets)
+    if preset == "strict-pretrain":
+        split = split.mask(held_out.to_numpy(dtype=bool) & (split != "test"))
+    keep = split.notna().to_numpy(dtype=bool)
+    folded = preset.startswith("strict-5fold")
+    base = pd.DataFrame(
+        {
+            "image_id": images["image_id"].to_numpy()[keep],
+            "key": keys.to_numpy()[keep],
+            "split": split.to_numpy()[keep],
+            "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
+        }
+    )
+    positive = _positives(base["image_id"], labels)
+    ranked = [_rank(base, positive, preset, seed, folded) for seed in seeds]
+    return pd.concat(ranked, ignore_index=True).drop(columns="key")
+
+
+def _assign(preset: str, images: pd.DataFrame, buckets: pd.Series) -> pd.Series:
+    hashed = buckets.map(split_of)
+    if preset not in (*OFFICIAL, *OFFICIAL_VALIDATION):
+        return hashed
+    official = images["official_split"]
+    if preset in OFFICIAL:
+        return official
+    # the official validation list is the test set; the official training list is split by hash
+    training = hashed.where(buckets >= 20, "train")
+    return training.where(official == "train").mask(official == "validation", "test")
+
+
+def _positives(image_ids: pd.Series, labels: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return [n, findings]: which image is positive for which finding."""
+    aligned = labels.set_index("image_id").reindex(image_ids.to_numpy())
+    return np.asarray(aligned.to_numpy(dtype=float) == 1)
+
+
+def _rank(
+    base: pd.DataFrame, positive: NDArray[np.bool_], preset: str, seed: int, folded: bool
+) -> pd.DataFrame:
+    ranked = base.assign(seed=seed, rank=np.nan)
+    order_key = base["key"].map(
+        {key: hashlib.sha256(f"{preset}:{seed}:{key}".encode()).hexdigest() for key in base["key"].unique()}
+    )
+    groups = (
+        [np.ones(len(base), dtype=bool)]
+        if folded
+        else [(base["split"] == name).to_numpy() for name in ("train", "validation")]
+    )
+    for members in groups:
+        index = np.flatnonzero(members)
+        if len(index):
+            order = index[
+                np.lexsort(
+                    (base["image_id"].to_numpy(dtype=str)[index], order_key.to_numpy(dtype=str)[index])
+                )
+            ]
+            order = _positives_first(order, positive)
+            ranked.loc[order, "rank"] = np.arange(len(order)) / len(order)
+    return ranked[["image_id", "seed", "split", "fold", "rank", "key"]]
+
+
+def _positives_first(order: NDArray[np.int64], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Move the first positive image of every finding to the front; all others keep their order.
+
+    Rarest findings choose first, so an image that covers several findings is moved once.
+    """
+    counts = positive[order].sum(axis=0)
+    covered = np.zeros(positive.shape[1], dtype=bool)
+    chosen: list[int] = []
+    for finding in np.argsort(counts, kind="stable"):
+        if counts[finding] and not covered[finding]:
+            chosen.append(int(np.argmax(positive[order, finding])))
+            covered |= positive[order[chosen[-1]]]
+    front = np.sort(np.asarray(chosen, dtype=np.int64))
+    rest = np.setdiff1d(np.arange(len(order)), front)
+    moved: NDArray[np.int64] = order[np.concatenate([front, rest])]
+    return moved
+
+
+def take_fraction(n: int, fraction: float, floor: int = 1) -> int:
+    """Return how many of `n` ranked images belong to `fraction`: max(floor, floor(fraction * n)), at most n.
+
+    Raises:
+        InputError: the fraction is not in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"fraction {fraction} is not in (0, 1]; use for example 0.01, 0.1 or 1")
+    return min(n, max(floor, int(np.floor(fraction * n + 1e-9))))

@@ -1,0 +1,154 @@
+"""Image and mask stores: uint8 [N, size, size] arrays on disk, one row per image, read by memory map."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prior.data.chunks import run_chunks
+from prior.data.geometry import fit_image, fit_mask
+from prior.data.pixels import Picture
+from prior.errors import InputError
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """Rows `start`.. of the image store: their files and where the squares go."""
+
+    start: int
+    paths: tuple[str, ...]
+    targets: tuple[tuple[str, str], ...]
+    size: int
+    load: Callable[[Path, int], Picture]
+
+
+@dataclass(frozen=True)
+class MaskTask:
+    """Store rows with their original size and either RLE strings or boxes (x_min, y_min, x_max, y_max)."""
+
+    rows: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
+    rles: tuple[tuple[str, ...], ...]
+    boxes: tuple[tuple[tuple[float, float, float, float], ...], ...]
+    targets: tuple[tuple[str, str], ...]
+    size: int
+
+
+def create_store(path: Path, rows: int, size: int) -> None:
+    """Make an all-zero uint8 [rows, size, size] array file, unless it is there already."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(rows, size, size)).flush()
+
+
+def open_store(path: Path) -> NDArray[np.uint8]:
+    """Map an array file for reading.
+
+    Raises:
+        InputError: the file is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; run `prior prepare` with this size and fit")
+    store: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return store
+
+
+def decode(
+    paths: Sequence[Path],
+    load: Callable[[Path, int], Picture],
+    size: int,
+    targets: dict[str, Path],
+    work: Path,
+    workers: int,
+) -> list[dict[str, Any]]:
+    """Decode every file once into the stores `targets` (fit -> array file).
+
+    Returns:
+        One dict per file: height, width, header, sha256 of its square; or `error` if it will not open.
+    """
+    for path in targets.values():
+        create_store(path, len(paths), size)
+    where = tuple((fit, str(path)) for fit, path in targets.items())
+    tasks = [
+        DecodeTask(start, tuple(str(p) for p in paths[start : start + CHUNK]), where, size, load)
+        for start in range(0, len(paths), CHUNK)
+    ]
+    return [fact for chunk in run_chunks(decode_chunk, tasks, work, workers, "images") for fact in chunk]
+
+
+def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
+    """Decode the files of one task into their rows."""
+    stores = {fit: np.load(path, mmap_mode="r+") for fit, path in task.targets}
+    facts: list[dict[str, Any]] = []
+    for row, path in enumerate(task.paths, start=task.start):
+        try:
+            picture = task.load(Path(path), 2 * task.size)
+        except InputError as error:
+            facts.append({"error": str(error)})
+            continue
+        for fit, store in stores.items():
+            store[row] = fit_image(picture.pixels, picture.height, picture.width, task.size, fit)
+        first = hashlib.sha256(next(iter(stores.values()))[row].tobytes()).hexdigest()
+        facts.append(
+            {"height": picture.height, "width": picture.width, "header": picture.header, "sha256": first}
+        )
+    for store in stores.values():
+        store.flush()
+    return facts
+
+
+def draw_masks(tasks: Sequence[MaskTask], work: Path, workers: int) -> list[str]:
+    """Fill the mask stores; return one hash per task (rows without masks stay zero)."""
+    return run_chunks(mask_chunk, tasks, work, workers, "masks")
+
+
+def mask_chunk(task: MaskTask) -> str:
+    """Draw the union of the masks of each row of one task; return the hash of what was drawn."""
+    stores = {fit: np.load(path, mmap_mode="r+") for fit, path in task.targets}
+    drawn = hashlib.sha256()
+    for row, shape, rles, boxes in zip(task.rows, task.shapes, task.rles, task.boxes, strict=True):
+        mask = union_of_rles(rles, shape) if rles else filled_boxes(boxes, shape)
+        for fit, store in stores.items():
+            store[row] = fit_mask(mask, task.size, fit)
+            drawn.update(store[row].tobytes())
+    for store in stores.values():
+        store.flush()
+    return drawn.hexdigest()
+
+
+def union_of_rles(rles: Sequence[str], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the union [h, w] of COCO compressed masks, all of size `shape`."""
+    from pycocotools import mask as coco
+
+    parts = [{"size": list(shape), "counts": rle.encode("ascii")} for rle in rles]
+    try:
+        union: NDArray[np.uint8] = coco.decode(coco.merge(parts))
+    except ValueError as error:
+        raise InputError(f"a mask does not fit its image of {shape[0]}x{shape[1]} pixels ({error})") from None
+    return union
+
+
+def filled_boxes(
+    boxes: Sequence[tuple[float, float, float, float]], shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return a mask [h, w] that is 1 inside every box, touching at least one pixel each."""
+    height, width = shape
+    mask = np.zeros(shape, dtype=np.uint8)
+    for x_min, y_min, x_max, y_max in boxes:
+        left, top = min(round(x_min), width - 1), min(round(y_min), height - 1)
+        mask[top : max(round(y_max), top + 1), left : max(round(x_max), left + 1)] = 1
+    return mask
+
+
+def group_by_image(image_ids: Sequence[str], values: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each image, for rows that are sorted by image."""
+    pairs = groupby(zip(image_ids, values, strict=True), key=lambda pair: pair[0])
+    return {image: tuple(value for _, value in group) for image, group in pairs}

@@ -1,0 +1,40 @@
+"""Readers of raw folders: one module per dataset, the only places that know a raw format."""
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+from prior.datasets.base import RawDataset
+from prior.errors import InputError
+
+READERS: dict[str, str] = {
+    "mimic_cxr": "prior.datasets.mimic_cxr",
+    "chexpert": "prior.datasets.chexpert",
+    "rsna": "prior.datasets.rsna",
+    "siim": "prior.datasets.siim",
+    "object_cxr": "prior.datasets.object_cxr",
+    "nih_small": "prior.datasets.nih_small",
+    "kermany": "prior.datasets.kermany",
+    "kermany_lungs": "prior.datasets.kermany_lungs",
+    "chestx_det": "prior.datasets.chestx_det",
+    "lesion_boxes": "prior.datasets.lesion_boxes",
+}
+
+
+class Reader(Protocol):
+    """What a module of this package offers."""
+
+    def read(self, root: Path) -> RawDataset:
+        """Read the raw folder `root` without decoding an image."""
+        ...
+
+
+def load_reader(name: str) -> Reader:
+    """Import the reader `name`.
+
+    Raises:
+        InputError: no dataset has that name.
+    """
+    if name not in READERS:
+        raise InputError(f"dataset {name!r} is unknown; choose one of {', '.join(READERS)}")
+    return cast(Reader, importlib.import_module(READERS[name]))

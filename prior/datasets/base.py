@@ -1,0 +1,191 @@
+"""What a reader returns, and the checks that all readers share."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prior.data.pixels import Picture, load_pixels
+from prior.errors import InputError
+
+FRONTAL_VIEWS = ("AP", "PA")
+
+
+@dataclass
+class RawDataset:
+    """A raw folder as tables, before any image is decoded.
+
+    Attributes:
+        name: dataset name.
+        layout: which of the known folder layouts was found.
+        root: folder that `images.source` is relative to.
+        images: image_id, study_id, patient_id, study_order, view, sex, age, site, source; optionally
+            official_split (train, validation, test or missing).
+        labels: image_id and one column per finding (1, 0, -1, missing), or None.
+        boxes: image_id, label, x_min, y_min, x_max, y_max in original pixels, or None.
+        masks: image_id, label, rle (COCO compressed, original size), or None.
+        reports: study_id, patient_id, text, optionally findings and impression, or None.
+        patient_family: prefix of the patient key, None if the images have no patient key.
+        strict_pool: official list that the hashed presets draw from, None for all images.
+        held_out: patients that other datasets of the same images test on.
+        dropped: source and reason of everything that was left out.
+        notes: facts about how the records were made, copied into the manifest.
+        load_pixels: decoder of one file.
+    """
+
+    name: str
+    layout: str
+    root: Path
+    images: pd.DataFrame
+    labels: pd.DataFrame | None = None
+    boxes: pd.DataFrame | None = None
+    masks: pd.DataFrame | None = None
+    reports: pd.DataFrame | None = None
+    patient_family: str | None = None
+    strict_pool: str | None = None
+    held_out: frozenset[str] = frozenset()
+    dropped: list[dict[str, str]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    load_pixels: Callable[[Path, int], Picture] = load_pixels
+
+
+def require_folder(root: Path, dataset: str, expected: str) -> None:
+    """Stop if `root` is no folder; `expected` says what should be in it."""
+    if not root.is_dir():
+        raise InputError(
+            f"raw folder {root} of dataset {dataset} does not exist; put {expected} there "
+            f"or correct the path in params.yaml"
+        )
+
+
+def find_csv(root: Path, stem: str, dataset: str) -> Path:
+    """Return `<root>/<stem>.csv`, or the same file compressed as .csv.gz."""
+    for path in (root / f"{stem}.csv", root / f"{stem}.csv.gz"):
+        if path.is_file():
+            return path
+    raise InputError(
+        f"{root / stem}.csv (or .csv.gz) is missing; dataset {dataset} needs it: copy it into the raw folder"
+    )
+
+
+def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """Read a csv with blanks stripped from header and cells, and check its columns.
+
+    Args:
+        path: the file, plain or gzip.
+        required: columns that must be there.
+
+    Returns:
+        All cells as text; empty cells are missing.
+
+    Raises:
+        InputError: the file cannot be parsed, has no rows or lacks a column.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; copy it into the raw folder")
+    try:
+        frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
+    except (ValueError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as csv ({error}); replace the file") from None
+    frame.columns = frame.columns.str.strip()
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{path} has no column {missing[0]!r} (found: {', '.join(frame.columns)}); "
+            "use the file as released, or rename the column"
+        )
+    if frame.empty:
+        raise InputError(f"{path} has no rows; replace the file")
+    for name in frame.columns:
+        frame[name] = frame[name].str.strip()
+    return frame.replace("", np.nan)
+
+
+def to_numbers(frame: pd.DataFrame, names: Iterable[str], path: Path) -> pd.DataFrame:
+    """Return `frame` with columns `names` as float; a cell that is no number is an InputError."""
+    frame = frame.copy()
+    for name in names:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        wrong = numbers.isna() & frame[name].notna()
+        if wrong.any():
+            _stop(path, frame, wrong, name, "a number")
+        frame[name] = numbers.astype(float)
+    return frame
+
+
+def to_labels(frame: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
+    """Return the columns `names` as labels 1, 0, -1 or missing, spelled with underscores.
+
+    Raises:
+        InputError: a label is something else; the message names file, row and column.
+    """
+    numbers = to_numbers(frame, names, path)
+    for name in names:
+        wrong = numbers[name].notna() & ~numbers[name].isin((1.0, 0.0, -1.0))
+        if wrong.any():
+            _stop(path, frame, wrong, name, "one of 1, 0, -1 or blank")
+    return numbers[list(names)].rename(columns={name: name.replace(" ", "_") for name in names})
+
+
+def require_values(frame: pd.DataFrame, name: str, allowed: Collection[str], path: Path) -> None:
+    """Stop if column `name` holds a value that is not in `allowed` (missing values pass)."""
+    wrong = frame[name].notna() & ~frame[name].isin(list(allowed))
+    if wrong.any():
+        _stop(path, frame, wrong, name, f"one of {', '.join(sorted(allowed))}")
+
+
+def require_present(frame: pd.DataFrame, name: str, path: Path) -> None:
+    """Stop if column `name` has an empty cell."""
+    if frame[name].isna().any():
+        _stop(path, frame, frame[name].isna(), name, "a value")
+
+
+def require_unique(frame: pd.DataFrame, name: str, path: Path) -> None:
+    """Stop if column `name` names something twice."""
+    twice = frame[name].duplicated()
+    if twice.any():
+        _stop(path, frame, twice, name, "a value that no earlier row has")
+
+
+def require_files(root: Path, sources: pd.Series, listed_in: Path) -> None:
+    """Stop if a listed image is not on disk."""
+    lost = [source for source in sources if not (root / source).is_file()]
+    if lost:
+        raise InputError(
+            f"{root / lost[0]} is listed in {listed_in} but does not exist ({len(lost)} of {len(sources)} "
+            "images are missing); copy the images or remove their rows"
+        )
+
+
+def require_boxes(boxes: pd.DataFrame, path: Path) -> None:
+    """Stop if a box has no extent or lies above or left of the image; the index must count csv rows."""
+    sides = boxes[["x_min", "y_min", "x_max", "y_max"]]
+    wrong = sides.isna().any(axis=1) | (sides["x_max"] <= sides["x_min"]) | (sides["y_max"] <= sides["y_min"])
+    wrong |= (sides["x_max"] <= 0) | (sides["y_max"] <= 0)
+    if wrong.any():
+        row = boxes.index.to_numpy()[wrong.to_numpy()][0]
+        first = sides[wrong].iloc[0]
+        values = ", ".join(f"{name} {value}" for name, value in first.items())
+        raise InputError(
+            f"{path}, line {int(row) + 2}: the box ({values}) is empty or outside; correct or remove the row"
+        )
+
+
+def _stop(path: Path, frame: pd.DataFrame, wrong: pd.Series, name: str, wanted: str) -> None:
+    position = int(np.flatnonzero(wrong.to_numpy())[0])
+    value = "empty" if pd.isna(frame[name].iloc[position]) else repr(str(frame[name].iloc[position]))
+    shown = "a value" if name in ("subject_id", "patient_id") else value
+    raise InputError(
+        f"{path}, line {position + 2}, column {name!r}: {shown} is not {wanted}; correct this cell"
+    )
+
+
+def study_order(patients: pd.Series, *by: pd.Series) -> pd.Series:
+    """Number the studies of each patient from 0 in the order of `by` (dates, times, ids)."""
+    keys = pd.DataFrame({"patient": patients, **{f"by{i}": column for i, column in enumerate(by)}})
+    studies = keys.drop_duplicates().sort_values(list(keys.columns))
+    studies["order"] = studies.groupby("patient").cumcount()
+    return keys.merge(studies, how="left", on=list(keys.columns))["order"].astype(int).set_axis(keys.index)

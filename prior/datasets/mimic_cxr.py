@@ -1,0 +1,114 @@
+"""MIMIC-CXR-JPG 2.0.0 with the reports of MIMIC-CXR (Johnson et al. 2019)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prior.datasets import base
+from prior.errors import InputError
+
+PREFIX = "mimic-cxr-2.0.0"
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
+VIEWS = {"AP": "AP", "PA": "PA", "LATERAL": "LATERAL", "LL": "LATERAL"}
+SPLITS = {"train": "train", "validate": "validation", "test": "test"}
+KEYS = ["subject_id", "study_id"]
+
+
+def read(root: Path) -> base.RawDataset:
+    """Read `root` with files/pXX/pS/sT/<dicom>.jpg, reports files/pXX/pS/sT.txt and the csv tables.
+
+    Images whose view is neither AP, PA nor lateral are kept as OTHER and take no part in splits.
+
+    Raises:
+        InputError: a table, column, value or image file is missing or wrong.
+    """
+    base.require_folder(root, "mimic_cxr", f"the files/ tree and the {PREFIX}-*.csv tables")
+    metadata = _table(root, "metadata", ["dicom_id", *KEYS, "ViewPosition", "StudyDate", "StudyTime"])
+    base.require_unique(metadata, "dicom_id", base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr"))
+    images = _images(root, metadata)
+    layout, reports, dropped = _reports(root, images)
+    labels = images[["image_id", "study_id"]].merge(_labels(root), on="study_id", how="left")
+    return base.RawDataset(
+        name="mimic_cxr",
+        layout=layout,
+        root=root,
+        images=images,
+        labels=labels.drop(columns="study_id"),
+        reports=reports,
+        patient_family="mimic",
+        dropped=dropped,
+    )
+
+
+def _table(root: Path, kind: str, required: list[str]) -> pd.DataFrame:
+    path = base.find_csv(root, f"{PREFIX}-{kind}", "mimic_cxr")
+    frame = base.read_csv(path, required)
+    for name in [name for name in required if name.endswith("_id")]:
+        base.require_present(frame, name, path)
+    return frame
+
+
+def _images(root: Path, metadata: pd.DataFrame) -> pd.DataFrame:
+    path = base.find_csv(root, f"{PREFIX}-split", "mimic_cxr")
+    split = _table(root, "split", ["dicom_id", "split"])
+    base.require_values(split, "split", SPLITS, path)
+    frame = metadata.merge(split[["dicom_id", "split"]], on="dicom_id", how="left")
+    patient, study = frame["subject_id"], frame["study_id"]
+    source = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/" + frame["dicom_id"] + ".jpg"
+    base.require_files(root, source, base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr"))
+    return pd.DataFrame(
+        {
+            "image_id": frame["dicom_id"],
+            "study_id": study,
+            "patient_id": patient,
+            "study_order": base.study_order(patient, frame["StudyDate"], frame["StudyTime"], study),
+            "view": frame["ViewPosition"].map(VIEWS).fillna("OTHER"),
+            "sex": None,
+            "age": np.nan,
+            "site": None,
+            "source": source,
+            "official_split": frame["split"].map(SPLITS),
+        }
+    )
+
+
+def _labels(root: Path) -> pd.DataFrame:
+    path = base.find_csv(root, f"{PREFIX}-chexpert", "mimic_cxr")
+    frame = _table(root, "chexpert", [*KEYS, *FINDINGS])
+    base.require_unique(frame, "study_id", path)
+    return base.to_labels(frame, FINDINGS, path).assign(study_id=frame["study_id"])
+
+
+def _reports(root: Path, images: pd.DataFrame) -> tuple[str, pd.DataFrame, list[dict[str, str]]]:
+    """Read the reports of all studies, from the image tree or from an unpacked reports release."""
+    studies = images[["study_id", "patient_id"]].drop_duplicates("study_id")
+    tree = "mimic-cxr-reports/files" if (root / "mimic-cxr-reports" / "files").is_dir() else "files"
+    rows, dropped = [], []
+    for study, patient in zip(studies["study_id"], studies["patient_id"], strict=True):
+        source = f"{tree}/p{patient[:2]}/p{patient}/s{study}.txt"
+        try:
+            text = (root / source).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            dropped.append({"source": source, "reason": "study without report file"})
+            continue
+        rows.append((study, patient, text))
+    if not rows:
+        raise InputError(f"{root / tree} holds no report (pXX/pS/sT.txt); unpack mimic-cxr-reports.zip there")
+    layout = f"MIMIC-CXR-JPG 2.0.0, reports in {tree}"
+    return layout, pd.DataFrame(rows, columns=["study_id", "patient_id", "text"]), dropped

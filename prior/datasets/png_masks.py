@@ -1,0 +1,38 @@
+"""Masks that a dataset stores as 0/255 PNG files."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from prior.data.pixels import unreadable
+from prior.errors import InputError
+
+
+def read_mask(path: Path, height: int, width: int) -> str:
+    """Return the COCO RLE of a PNG mask.
+
+    Args:
+        path: the mask.
+        height: rows of its image.
+        width: columns of its image.
+
+    Raises:
+        InputError: the file is missing, will not open or has another size than its image.
+    """
+    from pycocotools import mask as coco
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; copy the mask or remove its row")
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise unreadable(path, f"{type(error).__name__}: {error}") from None
+    if values.shape != (height, width):
+        raise InputError(
+            f"{path} has {values.shape[0]}x{values.shape[1]} pixels, its image {height}x{width}; "
+            "replace the mask or remove its row"
+        )
+    packed = coco.encode(np.asfortranarray(values > 127, dtype=np.uint8))
+    return str(packed["counts"].decode("ascii"))

@@ -1,0 +1,121 @@
+"""Text encoder: a BERT of any size, from scratch or from someone else's weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel
+
+from prior.errors import InputError
+
+
+class TextEncoderConfig(BaseModel):
+    """Everything that is needed to rebuild a text encoder.
+
+    Attributes:
+        vocab_size: size of the tokenizer's vocabulary.
+        width: width D of the token features.
+        layers: transformer layers.
+        heads: attention heads; must divide `width`.
+        max_tokens: longest report.
+        dropout: of attention and of hidden features.
+        pretrained: folder (or hub name) of a BERT whose weights are the start; sets width, layers and heads.
+        frozen_layers: the embeddings and this many layers are not trained; 0 trains everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocab_size: int = Field(gt=0)
+    width: int = Field(default=128, gt=0)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    max_tokens: int = Field(default=128, ge=2)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    pretrained: str | None = None
+    frozen_layers: int = Field(default=0, ge=0)
+
+
+class TextEncoder(nn.Module):
+    """Contextual token features.
+
+    Attributes:
+        config: how it was built; `pretrained` is not read here but in `build_text_encoder`.
+        width: width D of the token features.
+    """
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        if config.width % config.heads:
+            raise InputError(
+                f"text_encoder.width {config.width} is not divisible by text_encoder.heads {config.heads}"
+            )
+        self.config = config
+        self.width = config.width
+        self.network = BertModel(
+            BertConfig(
+                vocab_size=config.vocab_size,
+                hidden_size=config.width,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=4 * config.width,
+                max_position_embeddings=config.max_tokens,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+            ),
+            add_pooling_layer=False,
+        )
+        if config.frozen_layers:
+            frozen = [self.network.embeddings, *self.network.encoder.layer[: config.frozen_layers]]
+            for module in frozen:
+                module.requires_grad_(False)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return token features [B, L, D] of `ids` [B, L] with `mask` [B, L] true at real tokens."""
+        features: Tensor = self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return features
+
+
+def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
+    """Take width, layers and heads from the pre-trained model, if there is one.
+
+    Raises:
+        InputError: it cannot be read, or its vocabulary is not the tokenizer's.
+    """
+    if config.pretrained is None:
+        return config
+    found = _from_pretrained(AutoConfig, config.pretrained)
+    if found.vocab_size != config.vocab_size:
+        raise InputError(
+            f"text_encoder.pretrained {config.pretrained} has {found.vocab_size} words, the tokenizer "
+            f"{config.vocab_size}; set text.tokenizer to the vocab.txt of that model"
+        )
+    sizes = {
+        "width": found.hidden_size,
+        "layers": found.num_hidden_layers,
+        "heads": found.num_attention_heads,
+    }
+    return config.model_copy(update=sizes)
+
+
+def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
+    """Build an encoder whose initial weights depend on `seed` and the resolved `config` only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = TextEncoder(config)
+        if config.pretrained is not None:
+            weights = _from_pretrained(AutoModel, config.pretrained).state_dict()
+            positions = "embeddings.position_embeddings.weight"
+            weights[positions] = weights[positions][: config.max_tokens]
+            own = encoder.network.state_dict()
+            encoder.network.load_state_dict({name: weights.get(name, own[name]) for name in own})
+    return encoder
+
+
+def _from_pretrained(loader: Any, source: str) -> Any:
+    try:
+        return loader.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        where = "folder" if Path(source).exists() else "path or hub name"
+        raise InputError(f"text_encoder.pretrained: the {where} {source} cannot be read ({error})") from None

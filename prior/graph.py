@@ -1,0 +1,308 @@
+"""The matrix of jobs: which files an experiment consists of, and which settings and code each job depends on.
+
+The Snakefile asks this module and nothing else, so that the graph is one function of `Params`.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prior.datasets import READERS
+from prior.digest import code_digest
+from prior.errors import InputError
+from prior.methods import METHODS
+from prior.params import Evaluation, MethodSettings, Params
+from prior.protocols import Protocol, load_protocol
+from prior.tasks import TASKS
+
+
+def canonical(value: Any) -> str:
+    """Serialise settings so that equal settings give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class Graph:
+    """Files, settings and code digests of one experiment.
+
+    Args:
+        params: validated settings.
+        project: folder of params.yaml, from which relative paths in it start.
+    """
+
+    def __init__(self, params: Params, project: Path):
+        self.params = params
+        self.project = project
+
+    # files ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bundles(self) -> dict[str, tuple[MethodSettings, int]]:
+        """Bundle name → its method settings and pre-training seed, in the order of `methods`."""
+        found: dict[str, tuple[MethodSettings, int]] = {}
+        for name in self.params.methods:
+            settings = self.params.method_settings[name]
+            for seed in self.params.pretraining.seeds:
+                found[settings.bundle(seed)] = (settings, seed)
+        return found
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Data sets that pre-training or an evaluation uses; others in `datasets` are left alone."""
+        used = [self.params.pretraining.dataset, *(e.dataset for e in self.params.evaluations)]
+        return list(dict.fromkeys(used))
+
+    @cached_property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Stem below `predictions/` → evaluation."""
+        return {evaluation.stem: evaluation for evaluation in self.params.evaluations}
+
+    def jobs(self, task: str | None = None) -> list[str]:
+        """`<evaluation stem>/<bundle>` of every evaluation job, of one task if given."""
+        return [
+            f"{stem}/{bundle}"
+            for stem, evaluation in self.evaluations.items()
+            for bundle, (settings, _) in self.bundles.items()
+            if task in (None, evaluation.task)
+            and (evaluation.methods is None or settings.method in evaluation.methods)
+        ]
+
+    def data_files(self) -> list[str]:
+        """Every versioned file of the data phase that a rule declares."""
+        size, fit = self.params.image.size, self.params.image.fit
+        files = [
+            f"data/prepared/{name}/{file}"
+            for name in self.datasets
+            for file in ["images.parquet", f"images_{size}_{fit}.npy", "manifest.json"]
+        ]
+        name = self.params.pretraining.dataset
+        files.append(f"data/prepared/{name}/sentences.parquet")
+        return files + [f"data/tokens/{name}/{file}" for file in TOKEN_FILES] + ["data/checked.json"]
+
+    def model_files(self) -> list[str]:
+        """Every versioned file of pre-training that a rule declares."""
+        return [f"models/{bundle}/{file}" for bundle in self.bundles for file in BUNDLE_FILES]
+
+    def score_files(self, task: str | None = None) -> list[str]:
+        """Predictions and scores of all evaluation jobs, of one task if given."""
+        kinds = [
+            ("predictions", "parquet"),
+            ("predictions", "json"),
+            ("scores", "parquet"),
+            ("scores", "npz"),
+        ]
+        return [f"{folder}/{job}.{suffix}" for job in self.jobs(task) for folder, suffix in kinds]
+
+    # settings: each holds all that its job depends on, wildcards included ----------------------------------
+
+    def simulate_settings(self, dataset: str) -> dict[str, Any]:
+        """Arguments of the simulator for one data set."""
+        settings = self.params.datasets[dataset]
+        return {
+            "dataset": dataset,
+            "reader": settings.reader,
+            "images": settings.images,
+            **self.params.phantom.model_dump(),
+        }
+
+    def prepare_settings(self, dataset: str) -> dict[str, Any]:
+        """Arguments of preparation for one data set; `root` is where the raw folder lies."""
+        settings = self.params.datasets[dataset]
+        root = f"data/raw/{dataset}" if settings.root is None else str(self.raw_root(dataset))
+        return {
+            "dataset": dataset,
+            "reader": settings.reader,
+            "root": root,
+            "simulated": settings.root is None,
+            "presets": settings.presets,
+            **self.params.image.model_dump(),
+        }
+
+    def tokenize_settings(self) -> dict[str, Any]:
+        """Arguments of tokenization of the pre-training reports."""
+        text = self.params.text.model_dump()
+        if text["tokenizer"] is not None:
+            text["tokenizer"] = str(self.project / text["tokenizer"])
+        return {
+            "dataset": self.params.pretraining.dataset,
+            "preset": self.params.pretraining.preset,
+            **text,
+        }
+
+    def pretrain_settings(self, bundle: str) -> dict[str, Any]:
+        """Arguments of one pre-training."""
+        settings, seed = self.bundles[bundle]
+        shared = self.params.pretraining.model_dump(exclude={"seeds"})
+        return {
+            **settings.model_dump(),
+            **shared,
+            "seed": seed,
+            "image": self.params.image.model_dump(),
+            "text": self.params.text.model_dump(exclude={"tokenizer"}),
+            "bundle": bundle,
+        }
+
+    def evaluate_settings(self, stem: str, bundle: str) -> dict[str, Any]:
+        """Arguments of one evaluation job; the protocol's knobs are part of them."""
+        return {
+            **self.evaluations[stem].model_dump(),
+            "knobs": self.protocol(stem).knobs,
+            "image": self.params.image.model_dump(),
+            "bundle": bundle,
+        }
+
+    def features_settings(self, bundle: str, dataset: str) -> dict[str, Any]:
+        """Arguments of the frozen features of one bundle on one data set; maps only if a dense task reads them."""
+        dense = any(
+            evaluation.dataset == dataset and evaluation.task in DENSE_TASKS
+            for evaluation in self.evaluations.values()
+        )
+        return {
+            "bundle": bundle,
+            "dataset": dataset,
+            "levels": dense,
+            "image": self.params.image.model_dump(),
+        }
+
+    def score_settings(self) -> dict[str, Any]:
+        """Arguments of the metrics and their patient resamples."""
+        return self.params.statistics.model_dump()
+
+    def results_settings(self) -> dict[str, Any]:
+        """What the tables, plots and page name."""
+        return {
+            "experiment": self.params.experiment,
+            "tasks": self.tasks(),
+            "bundles": list(self.bundles),
+            "jobs": self.jobs(),
+            "simulated": any(self.params.datasets[name].root is None for name in self.datasets),
+        }
+
+    def protocol(self, stem: str) -> Protocol:
+        """The knobs of one evaluation."""
+        evaluation = self.evaluations[stem]
+        return load_protocol(evaluation.protocol, evaluation.task, evaluation.setting)
+
+    def result_files(self) -> list[str]:
+        """Everything below `results/`, which Git keeps."""
+        return [
+            f"results/{file}" for file in [*COLLECTED, *self.table_files(), *self.plot_files(), "index.html"]
+        ]
+
+    def table_files(self) -> list[str]:
+        """Tables below `results/`."""
+        names = ["headline", *self.tasks()]
+        return [
+            "tables/differences.md",
+            *(f"tables/{name}.{suffix}" for name in names for suffix in ("md", "csv")),
+        ]
+
+    def plot_files(self) -> list[str]:
+        """Plots below `results/`."""
+        names = ["headline", "gains", "pretraining", *(f"task_{task}" for task in self.tasks())]
+        return [f"plots/{name}.{suffix}" for name in names for suffix in ("svg", "png")]
+
+    def tasks(self) -> list[str]:
+        """Downstream tasks of the experiment, in the order of `evaluations`."""
+        return list(dict.fromkeys(evaluation.task for evaluation in self.evaluations.values()))
+
+    # code -------------------------------------------------------------------------------------------------
+
+    def code(self, stage: str, name: str = "") -> str:
+        """Code digest of a job: `name` is the data set, bundle or task that selects a registered module."""
+        registered: dict[str, Callable[[], list[str]]] = {
+            "simulate": lambda: [f"prior.phantom.writers.{self.params.datasets[name].reader}"],
+            "prepare": lambda: [READERS[self.params.datasets[name].reader]],
+            "pretrain": lambda: [METHODS[self.bundles[name][0].method]],
+            "evaluate": lambda: [TASKS[name]],
+        }
+        modules = registered.get(stage, list)()
+        return code_digest(*STAGE_MODULES[stage], *modules)
+
+    # raw folders --------------------------------------------------------------------------------------------
+
+    def raw_root(self, dataset: str) -> Path:
+        """Folder of a real data set: `root` below `data_root` (if given), from the project's folder."""
+        root = self.params.datasets[dataset].root
+        if root is None:
+            raise InputError(f"datasets.{dataset}.root is null: the data set is simulated")
+        base = self.project / (self.params.data_root or ".")
+        return (base / root).resolve()
+
+    def check_roots(self) -> None:
+        """Raise `InputError` for a real data set whose folder does not exist."""
+        for name in self.datasets:
+            root = self.params.datasets[name].root
+            if root is not None and not self.raw_root(name).is_dir():
+                raise InputError(
+                    f"datasets.{name}.root: the folder {self.raw_root(name)} does not exist; "
+                    "give the folder that holds the raw download, or null to simulate"
+                )
+
+
+COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv"]
+TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
+BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
+DENSE_TASKS = {"segmentation", "detection"}
+STAGE_MODULES = {
+    "simulate": ["prior.phantom.simulate"],
+    "prepare": ["prior.data.prepare"],
+    "split_sentences": ["prior.reports.sentences"],
+    "tokenize": ["prior.reports.tokens"],
+    "pretrain": ["prior.training.pretrain"],
+    "features": ["prior.tasks.features"],
+    "evaluate": ["prior.tasks.run"],
+    "score": ["prior.metrics.score"],
+    "collect": ["prior.results.collect"],
+    "tables": ["prior.results.tables"],
+    "plots": ["prior.results.plots", "prior.results.examples"],
+    "page": ["prior.results.page"],
+}
+
+
+class Rules:
+    """What Snakemake rules need, as functions of wildcards."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+
+    def settings(self, stage: str) -> Callable[[Any], str]:
+        """Canonical settings of a `stage` job."""
+        graph = self.graph
+        functions: dict[str, Callable[[Any], Any]] = {
+            "simulate": lambda wildcards: graph.simulate_settings(wildcards.dataset),
+            "prepare": lambda wildcards: graph.prepare_settings(wildcards.dataset),
+            "tokenize": lambda wildcards: graph.tokenize_settings(),
+            "pretrain": lambda wildcards: graph.pretrain_settings(wildcards.bundle),
+            "features": lambda wildcards: graph.features_settings(wildcards.bundle, wildcards.dataset),
+            "evaluate": lambda wildcards: graph.evaluate_settings(_stem(wildcards), wildcards.bundle),
+            "score": lambda wildcards: graph.score_settings(),
+            "results": lambda wildcards: graph.results_settings(),
+        }
+        return lambda wildcards: canonical(functions[stage](wildcards))
+
+    def code(self, stage: str) -> Callable[[Any], str]:
+        """Digest of the code that a `stage` job runs."""
+        wildcard = {"simulate": "dataset", "prepare": "dataset", "pretrain": "bundle", "evaluate": "task"}
+        return lambda wildcards: self.graph.code(stage, getattr(wildcards, wildcard.get(stage, ""), ""))
+
+    def raw(self, wildcards: Any) -> list[str]:
+        """The stamp of a simulated raw folder; nothing for a real one, which no rule makes."""
+        simulated = self.graph.params.datasets[wildcards.dataset].root is None
+        return [f"data/raw/{wildcards.dataset}/simulation.json"] if simulated else []
+
+    def sentences(self, wildcards: Any) -> list[str]:
+        """The sentences that retrieval reads."""
+        wanted = wildcards.task == "retrieval"
+        return [f"data/prepared/{wildcards.dataset}/sentences.parquet"] if wanted else []
+
+    def features(self, wildcards: Any) -> list[str]:
+        """The feature manifest that a frozen protocol reads."""
+        protocol = self.graph.protocol(_stem(wildcards))
+        frozen = protocol["frozen"] and protocol["uses_labels"]
+        return [f"features/{wildcards.bundle}/{wildcards.dataset}/manifest.json"] if frozen else []
+
+
+def _stem(wildcards: Any) -> str:
+    return f"{wildcards.task}/{wildcards.dataset}/{wildcards.setting}"

@@ -1,0 +1,152 @@
+"""What a pre-training method is: encoders, features with names, stages and named losses."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from prior.encoders.image import ImageEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of training with its own optimiser, schedule and weighted terms.
+
+    Attributes:
+        name: name shown in `training.csv`.
+        epochs: the stage's own length; the loop scales all stages of a method to the experiment's total.
+        learning_rate: peak of the schedule.
+        warmup_epochs: length of the linear warm-up, on the scale of `epochs`.
+        warmup_from: learning rate at the first step of the warm-up.
+        terms: weight of every loss term that is on in this stage.
+    """
+
+    name: str
+    epochs: float
+    learning_rate: float
+    warmup_epochs: float = 0.0
+    warmup_from: float = 0.0
+    terms: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class ReportTokens:
+    """Token ids of a batch of reports (or prompts), padded to the longest.
+
+    Attributes:
+        ids: [B, L] int64.
+        mask: [B, L] bool, true at real tokens (special tokens included).
+        sentence: [B, L] int64, index of the sentence a token belongs to; -1 for special tokens and padding.
+        n_sentences: [B] int64.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    sentence: Tensor
+    n_sentences: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same batch with every tensor on `device`."""
+        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by field name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(kw_only=True)
+class Batch(ReportTokens):
+    """Image–report pairs: row i of `images` belongs to row i of the token tensors.
+
+    Attributes:
+        images: [B, 1, H, W] float in [0, 1].
+    """
+
+    images: Tensor
+
+
+@dataclass
+class ImageFeatures:
+    """Projected image features.
+
+    Attributes:
+        global_: [B, D].
+        local: [B, R, D], region r = row * width + column of the grid.
+        grid: (height, width) with height * width = R.
+    """
+
+    global_: Tensor
+    local: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass
+class ReportFeatures:
+    """Projected report features.
+
+    Attributes:
+        global_: [B, D].
+        sentences: [B, S, D], zero where `mask` is false.
+        mask: [B, S] bool, true at real sentences.
+        tokens: [B, L, D].
+        token_mask: [B, L] bool, true at real tokens.
+    """
+
+    global_: Tensor
+    sentences: Tensor
+    mask: Tensor
+    tokens: Tensor
+    token_mask: Tensor
+
+
+class Method(nn.Module, ABC):
+    """A pre-training method.
+
+    The random numbers of a step (Gumbel noise, masks, sampled sentences) come from torch's global generators,
+    which the training loop seeds, stores and restores.
+
+    Attributes:
+        image_encoder: the network that the downstream tasks receive.
+        stages: in order of training; empty where nothing is trained.
+    """
+
+    image_encoder: ImageEncoder
+    stages: Sequence[Stage]
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> ImageFeatures:
+        """Encode images [B, 1, H, W] in [0, 1]."""
+
+    @abstractmethod
+    def encode_reports(self, tokens: ReportTokens) -> ReportFeatures:
+        """Encode token ids; a `Batch` will do."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        """Return the named, already weighted scalar terms of `stage`; the training loss is their sum."""
+
+    @abstractmethod
+    def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
+        """Return similarities [B_images, B_reports]: `global`, and `local` where the method has one."""
+
+
+def sentence_means(tokens: Tensor, sentence: Tensor, n_sentences: Tensor) -> tuple[Tensor, Tensor]:
+    """Average the token features of every sentence.
+
+    Args:
+        tokens: [B, L, D].
+        sentence: [B, L], sentence index of each token, -1 for special tokens and padding.
+        n_sentences: [B].
+
+    Returns:
+        Means [B, S, D] (zero at empty slots) and mask [B, S], with S = max(1, largest sentence count).
+    """
+    slots = max(1, int(n_sentences.max()))
+    index = torch.arange(slots, device=sentence.device)
+    member = (sentence.unsqueeze(1) == index.view(1, -1, 1)).to(tokens.dtype)
+    count = member.sum(dim=2, keepdim=True)
+    mask = count.squeeze(2) > 0
+    return member @ tokens / count.clamp(min=1), mask

@@ -1,0 +1,121 @@
+"""ConVIRT: contrast between an image and one sentence of its report (Zhang et al., arXiv 2010.00747)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prior.encoders.image import ImageEncoder, ImageEncoderConfig
+from prior.encoders.text import TextEncoder, TextEncoderConfig
+from prior.errors import InputError
+from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
+from prior.methods.sentences import pick_sentence, repeat_per_sentence
+from prior.objectives.contrastive import info_nce
+
+
+class ConvirtSettings(BaseModel):
+    """Settings of ConVIRT; the defaults of the loss are the paper's.
+
+    Attributes:
+        dim: width of the shared space (512 in the paper).
+        temperature: divisor of the cosine similarity, not learned.
+        image_weight: weight of image to report; report to image has the rest.
+        learning_rate: peak (1e-4 in the paper, with pre-trained encoders).
+        warmup_epochs: linear warm-up from zero.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dim: int = Field(default=128, gt=0)
+    temperature: float = Field(default=0.1, gt=0)
+    image_weight: float = Field(default=0.75, ge=0, le=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup_epochs: float = Field(default=0.2, ge=0)
+
+
+class Convirt(Method):
+    """ResNet + BERT, max pooling over a sentence's tokens, two-layer projections, InfoNCE both ways.
+
+    A report without sentences is read as its special tokens alone. The embedding of a whole report is the
+    mean of its sentences' unit embeddings, each sentence being read by itself as in training.
+    """
+
+    def __init__(self, settings: ConvirtSettings, image: ImageEncoderConfig, text: TextEncoderConfig) -> None:
+        super().__init__()
+        self.settings = settings
+        self.image_encoder = ImageEncoder(image)
+        self.text_encoder = TextEncoder(text)
+        self.image_projection = _projection(self.image_encoder.last_channels, settings.dim)
+        self.text_projection = _projection(text.width, settings.dim)
+        weights = {"image_to_report": settings.image_weight, "report_to_image": 1 - settings.image_weight}
+        self.stages = [
+            Stage(
+                name="contrast",
+                epochs=1.0,
+                learning_rate=settings.learning_rate,
+                warmup_epochs=settings.warmup_epochs,
+                terms=weights,
+            )
+        ]
+
+    def encode_images(self, images: Tensor) -> ImageFeatures:
+        """Project the pooled map and each of its positions."""
+        last = self.image_encoder(images)[-1]
+        local = self.image_projection(last.flatten(2).transpose(1, 2))
+        height, width = last.shape[2:]
+        return ImageFeatures(self.image_projection(last.mean(dim=(2, 3))), local, (height, width))
+
+    def encode_reports(self, tokens: ReportTokens) -> ReportFeatures:
+        """Embed every sentence by itself, and a report as the mean of its sentences."""
+        rows, counts = repeat_per_sentence(tokens)
+        embedded = functional.normalize(self._embed(rows).float(), dim=-1)
+        mask = torch.arange(int(counts.max()), device=counts.device) < counts.unsqueeze(1)
+        sentences = embedded.new_zeros(*mask.shape, embedded.shape[-1])
+        sentences[mask] = embedded
+        global_ = sentences.sum(dim=1) / counts.unsqueeze(1)
+        local = self.text_projection(self.text_encoder(tokens.ids, tokens.mask))
+        return ReportFeatures(global_, sentences, mask, local, tokens.mask)
+
+    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        """Contrast images with one random sentence each; terms `image_to_report` and `report_to_image`."""
+        images = self.image_projection(self.image_encoder.pooled(batch.images))
+        draw = torch.rand(len(batch.ids), device=batch.ids.device)
+        chosen = (draw * batch.n_sentences).long()
+        reports = self._embed(pick_sentence(batch, chosen))
+        scale = 1 / self.settings.temperature
+        return {
+            "image_to_report": stage.terms["image_to_report"] * info_nce(images, reports, scale),
+            "report_to_image": stage.terms["report_to_image"] * info_nce(reports, images, scale),
+        }
+
+    def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
+        """Return the cosine of the global embeddings."""
+        u = functional.normalize(images.global_.float(), dim=-1)
+        return {"global": u @ functional.normalize(reports.global_.float(), dim=-1).T}
+
+    def _embed(self, tokens: ReportTokens) -> Tensor:
+        features = self.text_encoder(tokens.ids, tokens.mask)
+        pooled = features.masked_fill(~tokens.mask.unsqueeze(-1), -torch.inf).amax(dim=1)
+        projected: Tensor = self.text_projection(pooled)
+        return projected
+
+
+def _projection(width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEncoderConfig) -> Method:
+    """Build ConVIRT from `ConvirtSettings` fields.
+
+    Raises:
+        InputError: a setting is unknown or out of range.
+    """
+    try:
+        return Convirt(ConvirtSettings.model_validate(dict(settings)), image, text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"settings of method convirt: {key}: {first['msg']}") from None

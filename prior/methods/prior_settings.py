@@ -1,0 +1,101 @@
+"""Settings of PRIOR and the stages that follow from them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prior.errors import InputError
+from prior.methods.base import Stage
+
+_LOCAL = {"local_image": 1.0, "local_text": 1.0}
+_TERMS: dict[str, dict[str, float]] = {
+    "alignment": {"global": 1.0, **_LOCAL},
+    "prototypes": {"global": 1.0, **_LOCAL, "prototype": 10.0},
+    "reconstruction": {
+        "global": 10.0,
+        **_LOCAL,
+        "prototype": 10.0,
+        "reconstruction": 1.0,
+        "generation": 10.0,
+        "divergence": 1.0,
+        "global_prediction": 1.0,
+    },
+}
+
+
+class PriorSettings(BaseModel):
+    """Settings of PRIOR; the defaults train from scratch in minutes, the paper's values are in brackets.
+
+    Attributes:
+        variant: `described`.
+        width: width of all projected features [768].
+        heads: attention heads of pools and report decoder [8; decoder 12]; must divide the width and the
+            channels of the image encoder's last map.
+        temperature: initial temperature of the global contrast, learnt, not clamped [0.01].
+        local_temperature: that of the sentence contrast [0.01].
+        prototypes: size of the bank [512].
+        prototype_start: `sentences` of the bank's first batch, or `normal` noise ['normal'].
+        prototype_temperature: Gumbel-softmax temperature [0.9].
+        slots: most sentences the report decoder can generate [16].
+        report_decoder_layers: its depth [8].
+        image_decoder_channels: channels after the first upsampling block [768].
+        mask_ratio: share of image patches hidden from the reconstruction's encoder [not stated].
+        mask_patch: side of a patch in pixels [not stated].
+        epochs: length of the three stages, which the loop scales to the experiment's total [20, 30, 100].
+        learning_rates: peaks [1e-5, 1e-5, 5e-6].
+        warmup_epochs: linear warm-up, on the scale of `epochs` [1, 1, 5].
+        warmup_from: rates at its first step [1e-7, 1e-7, 1e-8].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant: Literal["described"] = "described"
+    width: int = Field(128, ge=2)
+    heads: int = Field(8, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    local_temperature: float = Field(0.07, gt=0)
+    prototypes: int = Field(512, ge=1)
+    prototype_start: Literal["sentences", "normal"] = "sentences"
+    prototype_temperature: float = Field(0.9, gt=0)
+    slots: int = Field(16, ge=1)
+    report_decoder_layers: int = Field(2, ge=1)
+    image_decoder_channels: int = Field(32, ge=1)
+    mask_ratio: float = Field(0.5, ge=0, le=1)
+    mask_patch: int = Field(16, ge=1)
+    epochs: tuple[float, float, float] = (2, 2, 2)
+    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 5e-4)
+    warmup_epochs: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    warmup_from: tuple[float, float, float] = (1e-5, 1e-5, 1e-5)
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Self:
+        """Check `settings`; raise InputError naming every key that is wrong."""
+        try:
+            parsed = cls.model_validate(dict(settings))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise InputError(f"settings of method 'prior': {problems}; see PriorSettings") from error
+        if parsed.width % parsed.heads:
+            raise InputError(
+                f"settings of method 'prior': heads: {parsed.heads} does not divide width {parsed.width}; "
+                "choose heads that divide it"
+            )
+        if not any(parsed.epochs):
+            raise InputError("settings of method 'prior': epochs: all zero; give one stage at least")
+        return parsed
+
+    def stages(self) -> list[Stage]:
+        """Return the stages that have epochs, in order of training."""
+        return [
+            Stage(
+                name=name,
+                epochs=self.epochs[i],
+                learning_rate=self.learning_rates[i],
+                warmup_epochs=self.warmup_epochs[i],
+                warmup_from=self.warmup_from[i],
+                terms=terms,
+            )
+            for i, (name, terms) in enumerate(_TERMS.items())
+            if self.epochs[i] > 0
+        ]

@@ -1,0 +1,152 @@
+"""Average precision of boxes as COCO defines it (101 recall points), vectorised over weighted resamples.
+
+Matching is done inside an image, so resampling images cannot change it: boxes are matched once per IoU
+threshold on the full test set, and a resample only changes how often each box counts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from prior.metrics.arrays import Bools, Floats, Ints
+from prior.metrics.cell import CellMetrics, Key, unit_numbers, units
+
+THRESHOLDS = np.round(np.arange(0.40, 0.951, 0.05), 2)
+AVERAGES = {"map_40_75": slice(0, 8), "map_50_95": slice(2, 12), "ap_50": slice(2, 3)}
+MAX_BOXES = 100
+RECALL_POINTS = 101
+CORNERS = ["x_min", "y_min", "x_max", "y_max"]
+
+
+def iou_matrix(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of boxes [n, 4] and [m, 4] (x_min, y_min, x_max, y_max). Returns [n, m]."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    inside = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None, :] - inside
+    return np.asarray(inside / np.maximum(union, 1e-12))
+
+
+def match(overlap: Floats, thresholds: Floats) -> Bools:
+    """Greedy matching of one image.
+
+    Args:
+        overlap: IoU of predictions in falling order of score with true boxes [n, m].
+        thresholds: IoU thresholds [T].
+
+    Returns:
+        Whether a prediction takes a still free true box at each threshold [T, n].
+    """
+    hit = np.zeros((len(thresholds), len(overlap)), dtype=bool)
+    if overlap.shape[1] == 0:
+        return hit
+    free = np.ones((len(thresholds), overlap.shape[1]), dtype=bool)
+    for i in np.flatnonzero(overlap.max(axis=1) >= thresholds.min()):
+        candidates = np.where(free & (overlap[i] >= thresholds[:, None]), overlap[i], -1.0)
+        best = candidates.argmax(axis=1)
+        hit[:, i] = candidates.max(axis=1) >= 0
+        free[hit[:, i], best[hit[:, i]]] = False
+    return hit
+
+
+@dataclass(frozen=True)
+class Matched:
+    """All predictions of a test set, sorted by falling score.
+
+    Attributes:
+        image: unit number of each prediction [n].
+        group_end: last position with the same score [n]; equal scores enter the curve together.
+        hit: whether it is a true positive at each IoU threshold [T, n].
+        truths: number of true boxes of each image [images].
+    """
+
+    image: Ints
+    group_end: Ints
+    hit: Bools
+    truths: Ints
+
+
+def match_images(frame: pd.DataFrame, table: pd.DataFrame) -> Matched:
+    """Match predictions (`kind` prediction) with true boxes (`kind` truth) inside every image of `table`."""
+    kinds = {kind: frame[frame["kind"] == kind] for kind in ("prediction", "truth")}
+    predicted = kinds["prediction"].sort_values("score", ascending=False, kind="stable")
+    predicted = predicted.groupby("image_id", sort=False).head(MAX_BOXES)
+    image = unit_numbers(predicted["image_id"], table)
+    true_image = unit_numbers(kinds["truth"]["image_id"], table)
+    boxes, true_boxes = predicted[CORNERS].to_numpy(float), kinds["truth"][CORNERS].to_numpy(float)
+    hit = np.zeros((len(THRESHOLDS), len(predicted)), dtype=bool)
+    by_image = np.argsort(image, kind="stable")
+    truth_order = np.argsort(true_image, kind="stable")
+    edges = np.searchsorted(image[by_image], np.arange(len(table) + 1))
+    truth_edges = np.searchsorted(true_image[truth_order], np.arange(len(table) + 1))
+    for unit in range(len(table)):
+        rows = by_image[edges[unit] : edges[unit + 1]]
+        truths = truth_order[truth_edges[unit] : truth_edges[unit + 1]]
+        if len(rows) and len(truths):
+            hit[:, rows] = match(iou_matrix(boxes[rows], true_boxes[truths]), THRESHOLDS)
+    scores = predicted["score"].to_numpy(float)
+    group_end = np.searchsorted(-scores, -scores, side="right") - 1
+    return Matched(image, group_end, hit, np.diff(truth_edges))
+
+
+def average_precisions(matched: Matched, weights: Floats) -> Floats:
+    """Average precision at every threshold.
+
+    Args:
+        matched: the matched test set.
+        weights: integer weight of each image in each resample [B, images].
+
+    Returns:
+        [T, B]; NaN where a resample has no true box, 0 where it has some but no prediction.
+    """
+    positives = weights.astype(np.float64) @ matched.truths
+    result = np.zeros((len(matched.hit), len(weights)))
+    drawn = weights[:, matched.image]
+    total = np.cumsum(drawn, axis=1)
+    for t, hit in enumerate(matched.hit):
+        # Precision can only peak, and recall only grow, where a true positive enters.
+        columns = np.flatnonzero(hit)
+        if not len(columns):
+            continue
+        ends, first = np.unique(matched.group_end[columns], return_index=True)
+        last = np.append(first[1:], len(columns)) - 1
+        true = np.cumsum(drawn[:, columns], axis=1)[:, last]
+        precision = true / np.maximum(total[:, ends], 1)
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        # A recall point r is reached at the first position with recall >= r; r = 0 at the first one with any.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            recall = (RECALL_POINTS - 1) * true.astype(np.float64) / positives[:, None]
+        reached = np.where(true > 0, np.floor(np.nan_to_num(recall) + 1e-9) + 1, 0)
+        result[t] = (np.diff(reached, axis=1, prepend=0) * envelope).sum(axis=1) / RECALL_POINTS
+    return np.where(positives > 0, result, np.nan)
+
+
+def detection_metrics(frame: pd.DataFrame) -> CellMetrics:
+    """Metrics of one cell on all images, negatives included, with `predict_nothing`.
+
+    Args:
+        frame: rows of `kind` image (every test image once), truth (a true box) and prediction (a box with
+            `score`), boxes in store pixels.
+    """
+    table = units(frame)
+    matched = match_images(frame, table)
+
+    def compute(weights: Floats) -> dict[Key, Floats]:
+        precisions = average_precisions(matched, weights)
+        return {(name, ""): precisions[rows].mean(axis=0) for name, rows in AVERAGES.items()}
+
+    def nothing(weights: Floats) -> dict[Key, Floats]:
+        value = np.where(weights @ matched.truths.astype(weights.dtype) > 0, 0.0, np.nan)
+        return {(name, ""): value for name in AVERAGES}
+
+    positive = matched.truths > 0
+    return CellMetrics(
+        table["patient_id"].to_numpy(str),
+        positive,
+        compute,
+        {"predict_nothing": nothing},
+        {"": len(table)},
+        {"": int(positive.sum())},
+    )

@@ -1,0 +1,85 @@
+"""Retrieval metrics from one row per query: exact pair (R@k, median rank) and by class (P@k, Hit@k)."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammaln
+
+from prior.metrics.arrays import Floats, weighted_mean, weighted_median
+from prior.metrics.cell import CellMetrics, Compute, Key
+
+CUTS = (1, 5, 10)
+DIRECTIONS = {"image_to_text": "i2t", "text_to_image": "t2i"}
+
+
+def any_in_top(relevant: Floats, pool: Floats, k: int) -> Floats:
+    """Probability that a random ranking of `pool` has one of `relevant` among its first k. Shapes [n]."""
+    others = pool - relevant
+    enough = others >= k
+    safe = np.where(enough, others, k)
+    log_none = gammaln(safe + 1) - gammaln(safe - k + 1) - gammaln(pool + 1) + gammaln(pool - k + 1)
+    return np.where(enough, 1 - np.exp(log_none), 1.0)
+
+
+def _identical(rows: pd.DataFrame) -> Floats:
+    """Candidates that count as the query's own pair: 1 unless texts repeat."""
+    return rows["n_identical"].to_numpy(float) if "n_identical" in rows else np.ones(len(rows))
+
+
+def _measured(rows: pd.DataFrame) -> dict[str, Floats]:
+    """Per-query value of every averaged metric; `r_<k>`, `hit_<k>`, if given, are expected under ties."""
+    values: dict[str, Floats] = {}
+    rank = rows["rank"].to_numpy(float)
+    for k in CUTS:
+        share = rows[f"hits_{k}"].to_numpy(float)
+        values[f"p_at_{k}"] = share
+        values[f"hit_at_{k}"] = np.asarray(rows.get(f"hit_{k}", share > 0), dtype=float)
+        values[f"r_at_{k}"] = np.asarray(rows.get(f"r_{k}", rank <= k), dtype=float)
+    return values
+
+
+def _expected(rows: pd.DataFrame) -> dict[str, Floats]:
+    """Per-query expectation of a random ranking, analytically."""
+    pool, relevant = rows["pool"].to_numpy(float), rows["n_relevant"].to_numpy(float)
+    identical = _identical(rows)
+    values: dict[str, Floats] = {}
+    for k in CUTS:
+        cut = min(k, int(pool.min(initial=k)))
+        values[f"p_at_{k}"] = relevant / pool
+        values[f"hit_at_{k}"] = any_in_top(relevant, pool, cut)
+        values[f"r_at_{k}"] = any_in_top(identical, pool, cut)
+    return values
+
+
+def retrieval_metrics(frame: pd.DataFrame) -> CellMetrics:
+    """Metrics of one cell in both directions (suffix `_i2t`, `_t2i`), with `chance`.
+
+    Args:
+        frame: one row per query with `direction`, `rank` (1-based, expected under ties), `pool`,
+            `n_relevant` (candidates with the query's label vector), `hits_1`, `hits_5`, `hits_10`
+            (share of relevant candidates among the first k); optional `n_identical`, `r_<k>`, `hit_<k>`.
+    """
+    frame = frame.reset_index(drop=True)
+    rows = {d: np.flatnonzero(frame["direction"] == d) for d in DIRECTIONS}
+    rows = {d: index for d, index in rows.items() if len(index)}
+    pool, identical = frame["pool"].to_numpy(float), _identical(frame)
+
+    def compute_of(random: bool) -> Compute:
+        parts = {d: (_expected if random else _measured)(frame.iloc[index]) for d, index in rows.items()}
+        # The expected first place of m among N shuffled candidates is (N + 1) / (m + 1).
+        rank = (pool + 1) / (identical + 1) if random else frame["rank"].to_numpy(float)
+
+        def compute(weights: Floats) -> dict[Key, Floats]:
+            values: dict[Key, Floats] = {}
+            for direction, index in rows.items():
+                suffix = DIRECTIONS[direction]
+                for name, value in parts[direction].items():
+                    values[f"{name}_{suffix}", ""] = weighted_mean(value, weights[:, index])
+                values[f"median_rank_{suffix}", ""] = weighted_median(rank[index], weights[:, index])
+            return values
+
+        return compute
+
+    patients = frame["patient_id"].astype(str).to_numpy(str)
+    everyone, counts = np.ones(len(frame), dtype=bool), {"": int(frame["image_id"].nunique())}
+    baselines = {"chance": compute_of(True)}
+    return CellMetrics(patients, everyone, compute_of(False), baselines, counts, counts)

@@ -1,0 +1,91 @@
+"""The long table: its columns, which metric leads each task, and how rows are named for readers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROW_COLUMNS = [
+    *("experiment", "method", "variant", "pretraining_data", "pretrain_seed", "n_pretrain_pairs"),
+    *("samples_seen", "simulated", "contamination", "task", "dataset", "protocol", "split", "head", "frozen"),
+    *(
+        "fraction",
+        "seed",
+        "fold",
+        "finding",
+        "subgroup",
+        "metric",
+        "value",
+        "n_train",
+        "n_test",
+        "n_pos",
+        "run",
+    ),
+]
+AGGREGATED_COLUMNS = [*ROW_COLUMNS, "ci_low", "ci_high"]
+TEXT_COLUMNS = [
+    *("experiment", "method", "variant", "pretraining_data", "contamination", "task", "dataset", "protocol"),
+    *("split", "head", "finding", "subgroup", "metric", "run"),
+]
+FLAG_COLUMNS = ["simulated", "frozen"]
+COUNT_COLUMNS = [
+    *("pretrain_seed", "n_pretrain_pairs", "samples_seen", "seed", "fold", "n_train", "n_test", "n_pos"),
+]
+SETTING_COLUMNS = ["task", "dataset", "protocol", "split", "head", "frozen"]
+METHOD_COLUMNS = ["method", "variant", "pretraining_data"]
+
+PRIMARY = {
+    "classification": "auroc_macro",
+    "zero_shot": "auroc_macro",
+    "retrieval": "r_at_10_i2t",
+    "segmentation": "dice_pooled",
+    "detection": "map_40_75",
+}
+PRIMARY_FRACTION = 0.1
+BASELINES = ("chance", "predict_nothing")
+TASK_TITLES = {
+    "classification": "Classification",
+    "zero_shot": "Zero-shot classification",
+    "retrieval": "Image–report retrieval",
+    "segmentation": "Segmentation",
+    "detection": "Detection",
+}
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read `results.csv` with text columns as text (empty, not missing) and flags as booleans."""
+    frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str))
+    frame[TEXT_COLUMNS] = frame[TEXT_COLUMNS].fillna("")
+    for name in FLAG_COLUMNS:
+        frame[name] = frame[name].astype(bool)
+    return frame
+
+
+def aggregated(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are means over seeds; cell rows name their seed."""
+    return frame[frame["seed"].isna()]
+
+
+def method_labels(frame: pd.DataFrame) -> pd.Series:
+    """A short name of each row's method; variant or data are added where the method alone is ambiguous."""
+    label = frame["method"].str.replace("_", " ")
+    plain = frame["variant"].isin(["", "default", "described"])
+    label = label.where(plain, label + " (" + frame["variant"] + ")")
+    named = ~frame["method"].isin(BASELINES) & (frame["pretraining_data"] != "")
+    if frame.loc[named, "pretraining_data"].nunique() > 1:
+        label = label.where(~named, label + " on " + frame["pretraining_data"])
+    return label
+
+
+def fraction_text(fraction: float) -> str:
+    """`1 %`, `10 %`, `100 %`; `no labels` where a task uses none."""
+    return "no labels" if pd.isna(fraction) else f"{100 * fraction:g} %"
+
+
+def setting_text(row: Mapping[str, Any]) -> str:
+    """Data set, protocol and what is trained, in words."""
+    trained = row["task"] not in ("zero_shot", "retrieval")
+    tuning = ("frozen encoder" if row["frozen"] else "fine-tuned encoder") if trained else ""
+    parts = [row["dataset"], row["protocol"], row["head"] and f"{row['head']} head", tuning]
+    return ", ".join(part for part in parts if part)

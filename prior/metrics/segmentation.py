@@ -1,0 +1,61 @@
+"""Dice and IoU under their three meanings, from pixel counts per image."""
+
+import numpy as np
+import pandas as pd
+
+from prior.metrics.arrays import Floats, ratio, weighted_mean
+from prior.metrics.cell import CellMetrics, Compute, Key, unit_numbers, units
+
+
+def segmentation_values(true: Floats, false: Floats, missed: Floats, weights: Floats) -> dict[Key, Floats]:
+    """Every overlap metric.
+
+    Args:
+        true: true positive pixels per image [n].
+        false: false positive pixels [n].
+        missed: false negative pixels [n].
+        weights: weight of each image in each resample [B, n].
+
+    Returns:
+        `dice_image_all`: mean Dice, 1 where mask and prediction are both empty (GLoRIA, MGCA);
+        `dice_image_positive`: mean Dice of images with a mask (PRIOR); `dice_pooled`, `iou_pooled`: over all
+        pixels of the split (LoVT), NaN if nothing is marked and nothing predicted;
+        `specificity_image`: share of images without a mask that stay empty.
+    """
+    mask = true + missed > 0
+    size = 2 * true + false + missed
+    dice = np.where(size > 0, 2 * true / np.maximum(size, 1), 1.0)
+    # Pixel counts exceed what float32 holds exactly.
+    pooled = weights.astype(np.float64) @ np.stack([true, false, missed], axis=1)
+    return {
+        ("dice_image_all", ""): weighted_mean(dice, weights),
+        ("dice_image_positive", ""): weighted_mean(dice[mask], weights[:, mask]),
+        ("dice_pooled", ""): ratio(2 * pooled[:, 0], 2 * pooled[:, 0] + pooled[:, 1] + pooled[:, 2]),
+        ("iou_pooled", ""): ratio(pooled[:, 0], pooled.sum(axis=1)),
+        ("specificity_image", ""): weighted_mean((false == 0)[~mask].astype(float), weights[:, ~mask]),
+    }
+
+
+def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
+    """Metrics of one cell, with `predict_nothing`.
+
+    Args:
+        frame: one row per image with `tp`, `fp`, `fn` in pixels and `n_mask` (pixels of the true mask).
+    """
+    table = units(frame)
+    order = np.argsort(unit_numbers(frame["image_id"], table))
+    counts = frame[["tp", "fp", "fn", "n_mask"]].to_numpy(np.float64)[order]
+    true, false, missed, mask = counts.T
+
+    def values(true: Floats, false: Floats, missed: Floats) -> Compute:
+        return lambda weights: segmentation_values(true, false, missed, weights)
+
+    none = np.zeros_like(true)
+    return CellMetrics(
+        table["patient_id"].to_numpy(str),
+        mask > 0,
+        values(true, false, missed),
+        {"predict_nothing": values(none, none, mask)},
+        {"": len(table)},
+        {"": int((mask > 0).sum())},
+    )

@@ -1,0 +1,1 @@
+"""Report text: sections, sentences and tokens, with character offsets into the report."""

@@ -1,0 +1,90 @@
+"""Sentences of reports, with their character offsets, and the stage that writes the sentence table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prior.data.files import atomic_path
+from prior.errors import InputError
+from prior.reports.boundaries import sentence_spans
+from prior.reports.sections import split_sections
+
+_CHUNK = 4096
+_SCHEMA = pa.schema(
+    [
+        ("study_id", pa.string()),
+        ("position", pa.int64()),
+        ("section", pa.string()),
+        ("sentence", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence: `text` (white space collapsed) stands at `report[start:end]` in `section`."""
+
+    section: str
+    text: str
+    start: int
+    end: int
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Return the character spans of the sentences of a passage (see `boundaries.sentence_spans`)."""
+    return sentence_spans(text)
+
+
+def split_report(report: str) -> list[Sentence]:
+    """Split the findings and the impression of a whole report into sentences, in order of the text."""
+    sentences = []
+    for span in split_sections(report).spans:
+        for start, end in sentence_spans(report[span.start : span.end]):
+            words = " ".join(report[span.start + start : span.start + end].split())
+            sentences.append(Sentence(span.section, words, span.start + start, span.start + end))
+    return sentences
+
+
+def split_sentences_stage(prepared: Path) -> None:
+    """Read `reports.parquet` of a prepared dataset and write its `sentences.parquet`.
+
+    Works in chunks of reports, so memory does not grow with the corpus.
+
+    Args:
+        prepared: Folder of a prepared dataset.
+
+    Raises:
+        InputError: `reports.parquet` is missing or lacks a column.
+    """
+    source = prepared / "reports.parquet"
+    if not source.is_file():
+        raise InputError(f"{source} does not exist; prepare a dataset with reports first.")
+    reports = pq.ParquetFile(source)
+    missing = {"study_id", "text"} - set(reports.schema_arrow.names)
+    if missing:
+        raise InputError(f"{source} lacks the column(s) {', '.join(sorted(missing))}; prepare it again.")
+    with (
+        atomic_path(prepared / "sentences.parquet") as path,
+        pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer,
+    ):
+        for chunk in reports.iter_batches(_CHUNK, columns=["study_id", "text"]):
+            rows = _rows(chunk.column("study_id").to_pylist(), chunk.column("text").to_pylist())
+            writer.write_table(pa.Table.from_pylist(list(rows), schema=_SCHEMA))
+
+
+def _rows(study_ids: list[str], texts: list[str | None]) -> Iterator[dict[str, str | int]]:
+    for study_id, text in zip(study_ids, texts, strict=True):
+        for position, sentence in enumerate(split_report(text or "")):
+            yield {
+                "study_id": study_id,
+                "position": position,
+                "section": sentence.section,
+                "sentence": sentence.text,
+                "start": sentence.start,
+                "end": sentence.end,
+            }

@@ -1,0 +1,1 @@
+"""What a run emits for readers: one long table, tables, plots and the page."""

@@ -1,0 +1,164 @@
+"""All score files → the long table, the headline metrics, paired differences, run times and omitted cells."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prior.data.files import atomic_path, read_json, write_json
+from prior.errors import InputError
+from prior.metrics.arrays import Floats
+from prior.metrics.rows import (
+    AGGREGATED_COLUMNS,
+    COUNT_COLUMNS,
+    METHOD_COLUMNS,
+    PRIMARY,
+    SETTING_COLUMNS,
+    aggregated,
+    fraction_text,
+    method_labels,
+)
+from prior.results.aggregate import fold_averaged, load_scores
+from prior.results.differences import differences
+
+GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "metric"]
+DIGITS = 6
+HEADLINES = {"zero_shot": ["accuracy_5x200"], "retrieval": ["r_at_10_t2i"]}
+OMITTED_COLUMNS = [
+    *(
+        "method",
+        "variant",
+        "pretrain_seed",
+        "task",
+        "dataset",
+        "protocol",
+        "setting",
+        "fraction",
+        "seed",
+        "fold",
+    ),
+    "reason",
+]
+RUN_COLUMNS = ["run", "seconds", "commit", "hardware"]
+
+
+def aggregate(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
+    """One row per method, setting, fraction, metric and finding: mean over seeds with its 95 % interval."""
+    found = []
+    for _, group in rows.groupby(GROUP, dropna=False, sort=True):
+        units = fold_averaged(group, replicates)
+        result = units.interval()
+        first: dict[Any, Any] = group.iloc[0].to_dict()
+        one_seed = group[group["seed"] == first["seed"]].drop_duplicates("fold")
+        counts = {name: one_seed[name].sum(min_count=1) for name in ("n_test", "n_pos")}
+        same_pretraining = group["pretrain_seed"].nunique() == 1
+        found.append(
+            {
+                **first,
+                **counts,
+                "pretrain_seed": first["pretrain_seed"] if same_pretraining else None,
+                "n_train": group["n_train"].mean(),
+                **{"seed": None, "fold": None, "run": "", "value": result.mean},
+                **{"ci_low": result.low, "ci_high": result.high},
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    frame = frame.copy()
+    for name in frame.columns.intersection(COUNT_COLUMNS):
+        frame[name] = frame[name].astype("Float64").round().astype("Int64")
+    decimals = frame.columns.intersection(["value", "ci_low", "ci_high", "difference", "p", "p_holm"])
+    frame[decimals] = frame[decimals].astype(float).round(DIGITS)
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """Nested means for `dvc metrics diff`: task → data set → metric@fraction → method, four digits."""
+    found: dict[str, Any] = {}
+    means = aggregated(table)
+    means = means[(means["finding"] == "") & means["value"].notna()]
+    for row, label in zip(means.to_dict("records"), method_labels(means), strict=True):
+        task = row["task"]
+        baseline = pd.isna(row["fraction"]) and task not in HEADLINES
+        if row["metric"] not in [PRIMARY[task], *HEADLINES.get(task, [])]:
+            continue
+        at = "" if pd.isna(row["fraction"]) else "@" + fraction_text(row["fraction"]).replace(" ", "")
+        if baseline and not row["frozen"]:
+            continue
+        name = f"{row['metric']}{at}" + ("" if row["frozen"] else " fine-tuned")
+        dataset = found.setdefault(task, {}).setdefault(row["dataset"], {})
+        dataset.setdefault(name, {})[label] = round(row["value"], 4)
+    return found
+
+
+def _omitted(info: dict[str, Any]) -> list[dict[str, Any]]:
+    bundle = {name: info["bundle"].get(name) for name in ("method", "variant", "pretrain_seed")}
+    place = {name: info.get(name) for name in ("task", "dataset", "protocol", "setting")}
+    cells = [cell for cell in info["cells"] if cell.get("omitted")]
+    keys = ("fraction", "seed", "fold")
+    return [
+        {**bundle, **place, **{k: cell.get(k) for k in keys}, "reason": cell["omitted"]} for cell in cells
+    ]
+
+
+def _run_row(path: Path) -> dict[str, Any]:
+    """A row of `runs.csv`: an evaluation is named as in the long table, a pre-training `models/<bundle>`."""
+    info = read_json(path)
+    parts = [*path.parts[-4:-1], path.name.removesuffix(".run.json")]
+    name = "/".join(path.parts[-3:-1]) if path.name == "run.json" else "/".join(parts)
+    hardware = info.get("hardware", "")
+    if not isinstance(hardware, str):
+        hardware = json.dumps(hardware, sort_keys=True)
+    return {"run": name, "seconds": info.get("seconds"), "commit": info.get("commit"), "hardware": hardware}
+
+
+def _run_files(predictions: Sequence[Path]) -> list[Path]:
+    """Records that evaluations and pre-trainings left beside their outputs."""
+    found = {path.with_suffix(".run.json") for path in predictions}
+    found |= {path.parents[4] / "models" / path.stem / "run.json" for path in predictions}
+    return sorted(path for path in found if path.exists())
+
+
+def collect(
+    score_files: Sequence[Path], prediction_files: Sequence[Path], out: Path, experiment: str = "default"
+) -> None:
+    """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json`, `tables/differences.csv` below `out`.
+
+    Args:
+        score_files: `scores/<task>/<dataset>/<protocol>-<setting>/<bundle>.parquet`, each with its `.npz`.
+        prediction_files: the JSON files of the same jobs below `predictions/`.
+        out: folder of the results.
+        experiment: name in the first column.
+
+    Raises:
+        InputError: there is nothing to collect.
+    """
+    if not score_files:
+        raise InputError("no score files; run the evaluation first (`snakemake all_scores`)")
+    rows, replicates = load_scores(score_files)
+    table = pd.concat([aggregate(rows, replicates), rows], ignore_index=True)
+    table = table.assign(experiment=experiment).reindex(columns=AGGREGATED_COLUMNS)
+    order = [
+        *SETTING_COLUMNS,
+        "metric",
+        "finding",
+        "fraction",
+        *METHOD_COLUMNS,
+        "pretrain_seed",
+        "seed",
+        "fold",
+    ]
+    table = table.sort_values(order, na_position="first", kind="stable")
+    _write_csv(table, out / "results.csv")
+    _write_csv(differences(rows, replicates), out / "tables" / "differences.csv")
+    omitted = [row for path in sorted(prediction_files) for row in _omitted(read_json(path))]
+    _write_csv(pd.DataFrame(omitted, columns=OMITTED_COLUMNS), out / "omitted.csv")
+    runs = [_run_row(path) for path in _run_files(prediction_files)]
+    _write_csv(pd.DataFrame(runs, columns=RUN_COLUMNS).astype({"seconds": float}), out / "runs.csv")
+    write_json(out / "metrics.json", headline_metrics(table.replace({np.nan: None})))

@@ -1,0 +1,80 @@
+"""Paired differences over the untrained encoder and over the plain contrastive one, with Holm's rule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from prior.metrics.arrays import Floats
+from prior.metrics.intervals import holm
+from prior.metrics.rows import (
+    BASELINES,
+    METHOD_COLUMNS,
+    PRIMARY,
+    PRIMARY_FRACTION,
+    SETTING_COLUMNS,
+)
+from prior.results.aggregate import Units, fold_averaged, paired_difference
+
+COLUMNS = [
+    *SETTING_COLUMNS,
+    *("fraction", "metric", "role", *METHOD_COLUMNS, "reference", "difference", "ci_low", "ci_high"),
+    *("p", "p_holm", "n_seeds", "simulated"),
+]
+Method = tuple[Any, ...]
+REFERENCES = ("random", "convirt")
+CORRECTED = "convirt"
+
+
+def role(place: Mapping[str, Any]) -> str:
+    """`primary` for the leading metric of a task, frozen, at 10 % (or without labels), else `exploratory`."""
+    at = pd.isna(place["fraction"]) or place["fraction"] == PRIMARY_FRACTION
+    leading = place["frozen"] and at and place["metric"] == PRIMARY.get(place["task"])
+    return "primary" if leading else "exploratory"
+
+
+def _reference(units: Mapping[Method, Units], name: str) -> Method | None:
+    """The method called `name` in its plain variant."""
+    keys = [key for key in units if key[0] == name and key[1] in ("", "default", "described")]
+    return keys[0] if keys else None
+
+
+def _compare(units: Mapping[Method, Units], name: str) -> list[dict[str, Any]]:
+    reference = _reference(units, name)
+    if reference is None:
+        return []
+    rows = []
+    for key, unit in units.items():
+        if key != reference and not (name == CORRECTED and key[0] == "random"):
+            found = paired_difference(unit, units[reference])
+            rows.append(
+                dict(zip(METHOD_COLUMNS, key, strict=True))
+                | {"reference": name, "difference": found.mean, "ci_low": found.low, "ci_high": found.high}
+                | {"p": found.p, "n_seeds": found.n_seeds, "p_holm": None}
+            )
+    if name == CORRECTED:
+        for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+            row["p_holm"] = adjusted
+    return rows
+
+
+def differences(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
+    """All paired differences of macro metrics.
+
+    Args:
+        rows: cell rows; the index points into `replicates`.
+        replicates: [rows, B].
+    """
+    chosen = rows[(rows["finding"] == "") & ~rows["method"].isin(BASELINES) & (rows["metric"] != "n_unfit")]
+    found = []
+    for setting, group in chosen.groupby([*SETTING_COLUMNS, "fraction", "metric"], dropna=False):
+        place = dict(zip([*SETTING_COLUMNS, "fraction", "metric"], setting, strict=True))
+        units = {key: fold_averaged(part, replicates) for key, part in group.groupby(METHOD_COLUMNS)}
+        shared = {**place, "role": role(place), "simulated": bool(group["simulated"].any())}
+        found += [{**shared, **row} for name in REFERENCES for row in _compare(units, name)]
+    table = pd.DataFrame(found, columns=COLUMNS)
+    tasks = {task: place for place, task in enumerate(PRIMARY)}
+    order = ["_task", "frozen", "dataset", "head", "fraction", "metric", "reference", *METHOD_COLUMNS]
+    table = table.assign(_task=table["task"].map(tasks), reference=table["reference"].astype(str))
+    ascending = [name not in ("frozen", "reference") for name in order]
+    return table.sort_values(order, ascending=ascending, kind="stable")[COLUMNS].reset_index(drop=True)

@@ -1,0 +1,217 @@
+"""One self-contained HTML page: headline, every task's figures and tables, examples, provenance."""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from PIL import Image
+
+from prior.data.files import write_text
+from prior.metrics.rows import BASELINES, PRIMARY, TASK_TITLES
+from prior.results.style import GRID, INK
+from prior.results.tables import difference_table, headline_table, metrics_in_order, notes, pivot
+from prior.results.view import SIMULATED_NOTE, headline, load_view, metric_title, title
+
+FOLDER = Path(__file__).parent
+BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
+PICTURE_WIDTH = 1000
+PICTURE_COLOURS = 96
+CELL = re.compile(r"^(\S+) (\[.*\])$")
+NUMBER = re.compile(r"^(< )?[-–.\d]*$")
+
+
+@dataclass
+class Section:
+    """A tab of the page: tables have `title` and `content` (HTML), figures `content` and `caption`."""
+
+    key: str
+    name: str
+    title: str
+    notes: list[str] = field(default_factory=list)
+    figures: list[dict[str, str]] = field(default_factory=list)
+    tables: list[dict[str, str]] = field(default_factory=list)
+
+
+def inline_figure(path: Path) -> str:
+    """SVG as markup whose ink follows the reader's colour scheme; PNG, made small, as a data address."""
+    if path.suffix == ".svg":
+        markup = path.read_text(encoding="utf-8")
+        return markup[markup.index("<svg") :].replace(INK, "currentColor").replace(GRID, "var(--line)")
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((PICTURE_WIDTH, 10 * PICTURE_WIDTH))
+    buffer = io.BytesIO()
+    small.quantize(PICTURE_COLOURS).save(buffer, "PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'
+
+
+def _cell(text: str) -> str:
+    found = CELL.match(text)
+    if found:
+        value, bounds = html.escape(found[1]), html.escape(found[2])
+        return f'<td data-value="{value}">{value} <span class="interval">{bounds}</span></td>'
+    kind = "" if NUMBER.match(text) else ' class="text"'
+    return f"<td{kind}>{html.escape(text)}</td>"
+
+
+def html_table(frame: pd.DataFrame, first: str) -> str:
+    """A sortable table; the index is the first column, named `first`; baselines are set apart."""
+    worded = [
+        not all(CELL.match(text) or NUMBER.match(text) for text in frame[name].fillna("").astype(str))
+        for name in frame.columns
+    ]
+    kinds = [' class="text"' if text else "" for text in [True, *worded]]
+    names = [first, *frame.columns]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(str(name))}</th>'
+        for kind, name in zip(kinds, names, strict=True)
+    )
+    lines = []
+    for name, row in frame.iterrows():
+        kind = ' class="baseline"' if name in BASELINE_LABELS else ""
+        cells = "".join(_cell("" if pd.isna(value) else str(value)) for value in row)
+        lines.append(f'<tr{kind}><th scope="row">{html.escape(str(name))}</th>{cells}</tr>')
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _figures(folder: Path, names: Mapping[str, str]) -> list[dict[str, str]]:
+    found = []
+    for name, caption in names.items():
+        # Pictures of radiographs are many times larger as SVG than as PNG.
+        suffix = ".png" if name.startswith("examples") else ".svg"
+        path = folder / f"{name}{suffix}"
+        if path.exists():
+            found.append({"content": inline_figure(path), "caption": caption})
+    return found
+
+
+def _overview(view: pd.DataFrame, differences: pd.DataFrame, plots: Path) -> Section:
+    simulated = bool(view["simulated"].any())
+    figures = {
+        "headline": "Dot: mean over seeds; line: 95 % interval over patients and seeds; dashed: no training.",
+        "gains": "Differences are paired over patients and seeds; a line that stays right of zero is a gain.",
+    }
+    heading = title("Overview", simulated)
+    section = Section(
+        "overview", "Overview", heading, notes(headline(view)).split("\n\n")[1 if simulated else 0 :]
+    )
+    section.figures = _figures(plots, figures)
+    section.tables.append(_table("Primary metrics", html_table(headline_table(view), "method"), simulated))
+    primary = difference_table(differences[differences["role"] == "primary"])
+    if len(primary):
+        content = html_table(primary.drop(columns=["metric", "role"]).set_index("task"), "task")
+        section.tables.append(_table("Paired differences of primary metrics", content, simulated))
+    return section
+
+
+def _table(text: str, content: str, simulated: bool) -> dict[str, str]:
+    return {"title": title(text, simulated), "content": content}
+
+
+def _task_tables(view: pd.DataFrame, task: str) -> list[dict[str, str]]:
+    tables, simulated = [], bool(view["simulated"].any())
+    for setting, group in view.groupby("setting", sort=False):
+        macro, single = group[group["finding"] == ""], group[group["finding"] != ""]
+        if macro["fraction"].isna().all():
+            tables.append(
+                _table(str(setting), html_table(pivot(macro, "metric_title").T, "metric"), simulated)
+            )
+        else:
+            for metric in metrics_in_order(macro, task):
+                content = html_table(pivot(macro[macro["metric"] == metric], "at"), "method")
+                tables.append(_table(f"{metric_title(metric)} · {setting}", content, simulated))
+        for at, rows in single[single["metric"] == "auroc"].groupby("at", sort=False):
+            content = html_table(pivot(rows, "finding").T, "finding")
+            tables.append(_table(f"AUROC by finding · {setting}, {at}", content, simulated))
+    return tables
+
+
+def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path) -> Section:
+    chosen = view[view["task"] == task]
+    simulated = bool(chosen["simulated"].any())
+    caption = "Dots: mean over seeds; lines: 95 % interval over test patients and seeds; dashed: no training."
+    names = {f"task_{task}": caption}
+    pictures = sorted(path.stem for path in plots.glob(f"examples_{task}_*.png"))
+    names |= {name: name.removeprefix(f"examples_{task}_").replace("_", " ") for name in pictures}
+    section = Section(task, TASK_TITLES[task], title(TASK_TITLES[task], simulated))
+    section.notes = notes(chosen).split("\n\n")[1 if simulated else 0 :]
+    section.figures = _figures(plots, names)
+    section.tables = _task_tables(chosen, task)
+    compared = difference_table(differences[differences["task"] == task])
+    if len(compared):
+        content = html_table(compared.drop(columns="task").set_index("setting"), "setting")
+        section.tables.append(_table("Paired differences", content, simulated))
+    return section
+
+
+def _provenance(
+    view: pd.DataFrame, provenance: Mapping[str, Any], runs: pd.DataFrame, plots: Path
+) -> Section:
+    simulated = bool(view["simulated"].any())
+    figures = _figures(
+        plots, {"pretraining": "Named losses as optimised, smoothed; grey lines part the stages."}
+    )
+    section = Section("provenance", "Runs", title("Pre-training and provenance", simulated), figures=figures)
+    facts = pd.DataFrame({"value": {key: str(value) for key, value in provenance.items()}})
+    if len(facts):
+        section.tables.append(_table("Made with", html_table(facts, "what"), simulated))
+    if len(runs):
+        shown = runs.fillna("").set_index("run").rename(columns={"hardware": "machine"})
+        section.tables.append(_table("Runs", html_table(shown, "run"), simulated))
+    return section
+
+
+def page(
+    results_csv: Path,
+    differences_csv: Path,
+    runs_csv: Path,
+    plots: Path,
+    out: Path,
+    provenance: Mapping[str, Any] | None = None,
+    tasks: Sequence[str] = tuple(PRIMARY),
+) -> None:
+    """Write the page; it needs no network and no other file.
+
+    Args:
+        results_csv: the long table.
+        differences_csv: paired differences.
+        runs_csv: seconds, commit and hardware by run.
+        plots: folder with the figures; those that are missing are left out.
+        out: `index.html`.
+        provenance: facts to show (commit, parameters, versions), in this order.
+        tasks: order of the tabs.
+    """
+    view = load_view(results_csv)
+    simulated = bool(view["simulated"].any())
+    differences = pd.read_csv(differences_csv)
+    sections = [_overview(view, differences, plots)]
+    sections += [_task(view, differences, task, plots) for task in tasks if task in set(view["task"])]
+    sections.append(_provenance(view, provenance or {}, pd.read_csv(runs_csv), plots))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True
+    )
+    assets = {name: _asset(name) for name in ("page.css", "page.js")}
+    measured = view.loc[~view["baseline"], "label"].nunique()
+    text = environment.get_template("page.html.j2").render(
+        heading=title("Image encoders pre-trained on radiology reports", simulated),
+        simulated=simulated,
+        simulated_note=SIMULATED_NOTE,
+        summary=f"{measured} encoders, {view['task'].nunique()} downstream tasks, one long table of results.",
+        sections=sections,
+        css=assets["page.css"],
+        javascript=assets["page.js"],
+    )
+    write_text(out, text)
+
+
+def _asset(name: str) -> Markup:
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))

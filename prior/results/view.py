@@ -1,0 +1,128 @@
+"""The aggregated rows as readers see them: names in words, one order, baselines at every fraction."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from prior.metrics.rows import (
+    BASELINES,
+    METHOD_COLUMNS,
+    PRIMARY,
+    PRIMARY_FRACTION,
+    SETTING_COLUMNS,
+    aggregated,
+    fraction_text,
+    method_labels,
+    read_rows,
+    setting_text,
+)
+
+SIMULATED = "SIMULATED DATA"
+SIMULATED_NOTE = (
+    "SIMULATED DATA: images and reports come from the phantom. The numbers test the pipeline; "
+    "they are no evidence about patients and must not be compared with published ones."
+)
+METRIC_TITLES = {
+    "auroc_macro": "AUROC, macro",
+    "auroc": "AUROC",
+    "auprc_macro": "AUPRC, macro",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "accuracy_5x200": "Accuracy, 5x200",
+    "dice_image_all": "Dice per image, all images",
+    "dice_image_positive": "Dice per image, positive images",
+    "dice_pooled": "Dice, pooled pixels",
+    "iou_pooled": "IoU, pooled pixels",
+    "specificity_image": "Negative images left empty",
+    "map_40_75": "mAP, IoU .40–.75",
+    "map_50_95": "mAP, IoU .50–.95",
+    "ap_50": "AP, IoU .50",
+    "n_unfit": "Findings without both labels in training",
+}
+RETRIEVAL_TITLES = {"p_at": "Precision", "hit_at": "Hit", "r_at": "Recall of the exact pair"}
+DIRECTION_TITLES = {"i2t": "image → report", "t2i": "report → image"}
+METHOD_ORDER = ["chance", "predict nothing", "random"]
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name in words."""
+    if metric in METRIC_TITLES:
+        return METRIC_TITLES[metric]
+    name, _, direction = metric.rpartition("_")
+    if direction not in DIRECTION_TITLES:
+        return metric
+    if name == "median_rank":
+        return f"Median rank, {DIRECTION_TITLES[direction]}"
+    kind, _, k = name.rpartition("_")
+    return f"{RETRIEVAL_TITLES.get(kind, kind)} @ {k}, {DIRECTION_TITLES[direction]}"
+
+
+def _with_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    key = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "metric"]
+    cells = rows[rows["seed"].notna()]
+    cells = cells.assign(unit=cells["pretrain_seed"].astype(str) + "/" + cells["seed"].astype(str))
+    counts = cells.groupby(key, dropna=False)["unit"].nunique().rename("n_seeds").reset_index()
+    return aggregated(rows).merge(counts, on=key, how="left")
+
+
+def _repeat_baselines(view: pd.DataFrame) -> pd.DataFrame:
+    """Baselines use no labels; give them every fraction that their setting was run with."""
+    place = [*SETTING_COLUMNS]
+    baseline = view["method"].isin(BASELINES)
+    fractions = view.loc[~baseline, [*place, "fraction"]].drop_duplicates()
+    repeated = view[baseline].drop(columns="fraction").merge(fractions, on=place, how="inner")
+    return pd.concat([view[~baseline], repeated[view.columns]], ignore_index=True)
+
+
+def load_view(results_csv: Path) -> pd.DataFrame:
+    """Read `results.csv` into one row per method, setting, fraction, metric and finding.
+
+    Returns:
+        The aggregated rows with `label` (method in words), `setting` (data set, protocol, head), `at`
+        (fraction in words), `metric_title`, `n_seeds` and `baseline`, ordered for display.
+    """
+    view = _repeat_baselines(_with_seeds(read_rows(results_csv)))
+    view["label"] = method_labels(view)
+    view["setting"] = [setting_text({str(k): v for k, v in row.items()}) for row in view.to_dict("records")]
+    view["at"] = view["fraction"].map(fraction_text)
+    view["metric_title"] = view["metric"].map(metric_title)
+    view["baseline"] = view["method"].isin(BASELINES)
+    rank = {label: place for place, label in enumerate(METHOD_ORDER)}
+    view["rank"] = view["label"].map(rank).fillna(len(rank))
+    order = ["task", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
+    ascending = [name != "frozen" for name in order]
+    return view.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
+
+
+def headline(view: pd.DataFrame) -> pd.DataFrame:
+    """The primary metric of every task with frozen encoders, at 10 % where labels are used."""
+    leading = view["metric"] == view["task"].map(PRIMARY)
+    place = view["fraction"].isna() | (view["fraction"] == PRIMARY_FRACTION)
+    chosen = view[leading & place & (view["finding"] == "") & view["frozen"]]
+    order = {task: position for position, task in enumerate(PRIMARY)}
+    return (
+        chosen.assign(_order=chosen["task"].map(order))
+        .sort_values("_order", kind="stable")
+        .drop(columns="_order")
+    )
+
+
+def methods_in_order(view: pd.DataFrame, baselines: bool = True) -> list[str]:
+    """Labels of the methods, baselines first, then `random`, then the others by name."""
+    chosen = view if baselines else view[~view["baseline"]]
+    return list(chosen[["label", "rank"]].drop_duplicates().sort_values(["rank", "label"])["label"])
+
+
+def title(text: str, simulated: bool) -> str:
+    """Put the warning in front of `text` when the data are simulated."""
+    return f"{SIMULATED} · {text}" if simulated else text
+
+
+def value_text(value: float, low: float, high: float) -> str:
+    """`0.812 [0.790, 0.834]`, ranks with one decimal; an en dash where a metric is undefined."""
+    if pd.isna(value):
+        return "–"
+    digits = 3 if abs(value) < 2 else 1
+    text = f"{value:.{digits}f}"
+    exact = pd.isna(low) or low == high
+    return text if exact else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,9 @@
+"""Downstream tasks: name → module whose `evaluate` turns a bundle into predictions."""
+
+TASKS: dict[str, str] = {
+    "classification": "prior.tasks.classification",
+    "zero_shot": "prior.tasks.zero_shot",
+    "retrieval": "prior.tasks.retrieval",
+    "segmentation": "prior.tasks.segmentation",
+    "detection": "prior.tasks.detection",
+}

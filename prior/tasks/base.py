@@ -1,0 +1,112 @@
+"""What every downstream task receives and gives back, and which images a cell may use."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from prior.data.prepared import PreparedDataset
+from prior.data.splits import take_fraction
+from prior.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One repetition: a share of the labels, the seed of draw, head and order, and a fold if there are folds.
+
+    Attributes:
+        fraction: share of the training images, in (0, 1]; None where no labels are used.
+        seed: repetition.
+        fold: index of the test fold; None without cross-validation.
+    """
+
+    fraction: float | None
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name that is unique within a job and safe as a file name."""
+        fraction = "none" if self.fraction is None else f"{self.fraction:g}"
+        fold = "" if self.fold is None else f"-k{self.fold}"
+        return f"f{fraction}-s{self.seed}{fold}"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """Predictions of a cell.
+
+    Attributes:
+        predictions: one task-specific row per prediction, or None if the cell was refused.
+        info: sizes and what was selected; `omitted` gives the reason for a refusal.
+    """
+
+    predictions: pd.DataFrame | None
+    info: dict[str, Any]
+
+
+def omitted(reason: str, **info: Any) -> CellResult:
+    """Return the result of a cell that is refused for `reason`."""
+    return CellResult(None, {**info, "omitted": reason})
+
+
+def refusal(
+    protocol: Protocol, n_train: int, n_pos: int | None = None, n_neg: int | None = None
+) -> str | None:
+    """Say why a cell is too small to mean anything, or None; counts that do not apply are None."""
+    limit = protocol["refuse_below"]
+    if n_train < limit["images"]:
+        return f"{n_train} training images, fewer than {limit['images']}"
+    if n_pos is not None and n_pos < limit["positives"]:
+        return f"{n_pos} positive training images, fewer than {limit['positives']}"
+    if n_neg is not None and n_neg < limit["negatives"]:
+        return f"{n_neg} negative training images, fewer than {limit['negatives']}"
+    return None
+
+
+def cell_seed(data: PreparedDataset, protocol: Protocol, cell: Cell) -> int:
+    """Return the one seed of everything random in a cell: equal for all bundles, so that they are paired."""
+    parts = (protocol.task, data.name, protocol.family, protocol.setting, cell.name)
+    return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:8], 16) % 2**31
+
+
+def split_preset(data: PreparedDataset, protocol: Protocol, cell: Cell) -> str:
+    """Name the split that the protocol gives this dataset; `-image` where there is no patient key."""
+    presets = protocol["split"]
+    preset: str = presets["folds"] if cell.fold is not None else presets.get(data.name, presets["default"])
+    by_image = f"{preset}-image"
+    folder = data.root / "splits"
+    if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
+        return by_image
+    return preset
+
+
+def training_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
+    """Return the labelled subset of a cell, ordered by rank, so that small fractions lie in larger ones."""
+    return _images(data, protocol, cell, "train", 1.0 if cell.fraction is None else cell.fraction)
+
+
+def unlabelled_training_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
+    """Return every image of the training split, for statistics that use no labels."""
+    return _images(data, protocol, cell, "train")
+
+
+def validation_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
+    """Return the validation images: cut by the same fraction as training, with a floor and a cap."""
+    frame = _images(data, protocol, cell, "validation")
+    knob = protocol["validation"]
+    count = take_fraction(len(frame), 1.0 if cell.fraction is None else cell.fraction, knob["floor"])
+    return frame.head(min(count, knob["cap"] or count))
+
+
+def test_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
+    """Return the test images; tasks ask for them after everything is selected."""
+    return _images(data, protocol, cell, "test")
+
+
+def _images(
+    data: PreparedDataset, protocol: Protocol, cell: Cell, split: str, fraction: float = 1.0
+) -> pd.DataFrame:
+    preset = split_preset(data, protocol, cell)
+    return data.select(preset, cell.seed, split, fraction=fraction, fold=cell.fold)

@@ -1,0 +1,233 @@
+"""Supervised classification of findings: a linear probe on frozen features, or fine-tuning."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prior.data.augment import Augmentation, augment
+from prior.data.prepared import PreparedDataset
+from prior.encoders.bundle import Bundle
+from prior.protocols import Protocol
+from prior.tasks.base import (
+    Cell,
+    CellResult,
+    omitted,
+    refusal,
+    split_preset,
+    test_images,
+    training_images,
+    unlabelled_training_images,
+    validation_images,
+)
+from prior.tasks.dense import DenseSource, dense_source, in_batches, to_tensor
+from prior.tasks.features import load_features
+from prior.tasks.finetune import Job, search
+from prior.tasks.labels import finding_names, label_matrix, long_predictions
+from prior.tasks.linear_probe import auroc, both_classes, probe_scores, select_c
+from prior.tasks.maps import Rows
+
+Floats = NDArray[np.float64]
+
+
+def evaluate(
+    bundle: Bundle,
+    data: PreparedDataset,
+    protocol: Protocol,
+    cells: Sequence[Cell],
+    work: Path,
+    features: Path | None = None,
+) -> Iterator[tuple[Cell, CellResult]]:
+    """Yield per cell the probability of every finding in every test image that has a label.
+
+    Args:
+        bundle: encoder.
+        data: dataset with labels.
+        protocol: knobs; `frozen` decides between the linear probe and fine-tuning.
+        cells: cells to compute.
+        work: folder for what survives an interruption.
+        features: folder of cached features, for frozen protocols.
+
+    Raises:
+        InputError: a frozen protocol without cached features, or no finding to classify.
+    """
+    findings = finding_names(data, protocol)
+    pooled = load_features(features, bundle, data, levels=False).pooled if protocol["frozen"] else None
+    for cell in cells:
+        train = training_images(data, protocol, cell)
+        labels = label_matrix(data, train["image_id"], findings, protocol)
+        info = {
+            "split": split_preset(data, protocol, cell),
+            "n_train": len(train),
+            "n_pos": int((labels == 1).any(axis=1).sum()),
+            "n_unfit": sum(not both_classes(column) for column in labels.T),
+        }
+        reason = _refusal(protocol, labels)
+        if pooled is not None and cell.fraction == 1.0 and cell.seed != protocol.first_seed:
+            reason = f"a convex probe on all labels has one answer: see seed {protocol.first_seed}"
+        if reason:
+            yield cell, omitted(reason, **info)
+        elif pooled is None:
+            yield cell, _finetuned(bundle, data, protocol, cell, work, findings, info)
+        else:
+            yield cell, _probed(np.asarray(pooled), data, protocol, cell, findings, info)
+
+
+def _refusal(protocol: Protocol, labels: Floats) -> str | None:
+    if labels.shape[1] > 1:
+        return refusal(protocol, len(labels))
+    return refusal(protocol, len(labels), int((labels == 1).sum()), int((labels == 0).sum()))
+
+
+def _probed(
+    pooled: NDArray[np.float32],
+    data: PreparedDataset,
+    protocol: Protocol,
+    cell: Cell,
+    findings: list[str],
+    info: dict[str, Any],
+) -> CellResult:
+    """Fit the linear probe: z-scores over all training images, C by cross-validation on labelled ones."""
+    reference = pooled[unlabelled_training_images(data, protocol, cell)["row"]].astype(np.float64)
+    mean, std = reference.mean(axis=0), reference.std(axis=0)
+    scale = np.where(std > 0, std, 1.0)
+
+    def z(images: pd.DataFrame) -> Floats:
+        return np.asarray((pooled[images["row"]].astype(np.float64) - mean) / scale)
+
+    train = training_images(data, protocol, cell)
+    labels = label_matrix(data, train["image_id"], findings, protocol)
+    solver = protocol["solver"]
+    chosen = select_c(
+        z(train),
+        labels,
+        train["patient_id"].to_numpy(dtype=object),
+        [float(c) for c in protocol["c_grid"]],
+        protocol["c_folds"],
+        float(protocol["c_fallback"]),
+        **solver,
+    )
+    test = test_images(data, protocol, cell)
+    scores, _ = probe_scores(z(train), labels, z(test), chosen.c, **solver)
+    truth = label_matrix(data, test["image_id"], findings, protocol)
+    selected = {
+        "c": chosen.c,
+        "c_scores": {f"{c:g}": score for c, score in chosen.scores.items()},
+        "at_grid_edge": bool(chosen.scores) and chosen.c in (min(chosen.scores), max(chosen.scores)),
+    }
+    frame = long_predictions(test, findings, scores, truth)
+    return CellResult(frame, {**info, "n_validation": 0, "n_test": len(test), "selected": selected})
+
+
+def _finetuned(
+    bundle: Bundle,
+    data: PreparedDataset,
+    protocol: Protocol,
+    cell: Cell,
+    work: Path,
+    findings: list[str],
+    info: dict[str, Any],
+) -> CellResult:
+    """Fine-tune encoder and linear head together."""
+
+    def build(of: Cell, rate: float) -> ClassificationJob:
+        train, held_out = training_images(data, protocol, of), validation_images(data, protocol, of)
+        return ClassificationJob(
+            dense_source(bundle, data, protocol, None),
+            (train["row"].to_numpy(np.int64), label_matrix(data, train["image_id"], findings, protocol)),
+            (
+                held_out["row"].to_numpy(np.int64),
+                label_matrix(data, held_out["image_id"], findings, protocol),
+            ),
+            rate,
+            protocol,
+        )
+
+    job, selected = search(build, data, protocol, cell, work)
+    test = test_images(data, protocol, cell)
+    scores = job.probabilities(test["row"].to_numpy(np.int64))
+    # A finding with one value in training was never asked to tell images apart.
+    train = training_images(data, protocol, cell)
+    labels = label_matrix(data, train["image_id"], findings, protocol)
+    scores[:, [not both_classes(column) for column in labels.T]] = 0.5
+    truth = label_matrix(data, test["image_id"], findings, protocol)
+    info = {**info, "n_validation": len(job.held_out[0]), "n_test": len(test), "selected": selected}
+    return CellResult(long_predictions(test, findings, scores, truth), info)
+
+
+class ClassificationJob(Job):
+    """Linear head on the mean of the encoder's last map, both trained.
+
+    Args:
+        source: trainable maps.
+        train: store rows [n] and labels [n, findings] of the training images.
+        held_out: the same of the validation images.
+        rate: the encoder's learning rate.
+        protocol: knobs.
+    """
+
+    def __init__(
+        self,
+        source: DenseSource,
+        train: tuple[Rows, Floats],
+        held_out: tuple[Rows, Floats],
+        rate: float,
+        protocol: Protocol,
+    ) -> None:
+        self.train_images, self.held_out = train, held_out
+        self.device, self.precision = source.device, source.precision
+        self.positive = (train[1] == 1).any(axis=1)
+        head = nn.Linear(source.maps.channels[-1], train[1].shape[1])
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        self.maps, self.head = source.maps, head.to(self.device)
+        self.model = nn.ModuleList([self.maps, self.head])
+        self.groups = source.groups(head, rate, protocol)
+        knob = protocol["augmentation"]
+        self.augmentation = Augmentation(**{**knob, "crop": tuple(knob["crop"])})
+        self.batch = int(protocol["evaluation_batch"])
+
+    def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Return the binary cross-entropy of training images `chosen`, over the labels that are known."""
+        rows, labels = self.train_images[0][chosen], self.train_images[1][chosen]
+        known = ~np.isnan(labels)
+        target, weight = to_tensor(np.nan_to_num(labels), self.device), to_tensor(known, self.device)
+        maps = self.maps(rows, lambda images: augment(images, generator, self.augmentation))
+        logits = self._logits(maps)
+        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (losses * weight).sum() / weight.sum().clamp(min=1)
+
+    def probabilities(self, rows: Rows) -> Floats:
+        """Return probabilities [n, findings] of store rows [n]."""
+        parts = in_batches(
+            rows,
+            self.batch,
+            self.precision,
+            self.device,
+            self._probabilities,
+        )
+        return np.concatenate([part.cpu().numpy().astype(np.float64) for part in parts])
+
+    def _probabilities(self, rows: Rows) -> Tensor:
+        return self._logits(self.maps(rows)).sigmoid()
+
+    def _logits(self, maps: list[Tensor]) -> Tensor:
+        logits: Tensor = self.head(maps[-1].mean(dim=(2, 3)))
+        return logits.float()
+
+    def validate(self) -> float:
+        """Return the macro AUROC over the findings that have both values in validation."""
+        rows, labels = self.held_out
+        scores = self.probabilities(rows)
+        values = []
+        for k in range(labels.shape[1]):
+            known = ~np.isnan(labels[:, k])
+            if both_classes(labels[:, k]):
+                values.append(auroc(scores[known, k], labels[known, k]))
+        return float(np.mean(values)) if values else float("nan")

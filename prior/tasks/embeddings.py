@@ -1,0 +1,69 @@
+"""Unit global embeddings of images and texts, which zero-shot classification and retrieval compare."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from prior.data.batches import load_images
+from prior.encoders.bundle import Bundle
+from prior.methods.base import Method, ReportTokens
+from prior.reports.tokens import encode_texts
+from prior.tasks.maps import tune_layout
+from prior.training.precision import autocast, choose_device, memory_format, resolve_precision
+
+_BATCH = 64
+
+
+class Embedder:
+    """The two towers of a bundle in evaluation mode.
+
+    Args:
+        bundle: A bundle with a text encoder.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        method = bundle.method()
+        if method is None or bundle.info.text is None:
+            raise ValueError(f"{bundle.name} has no text encoder")
+        self._device = choose_device()
+        self._precision = resolve_precision("auto", self._device)
+        self._method: Method = tune_layout(method, self._precision, self._device).eval()
+        self._tokenizer: Tokenizer = bundle.tokenizer()
+        self._max_tokens = bundle.info.text.max_tokens
+
+    @torch.inference_mode()
+    def images(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Tensor:
+        """Embed rows [n] of an image store; returns [n, D] float32 of unit length."""
+        parts = []
+        for start in range(0, len(rows), _BATCH):
+            batch = load_images(pixels, rows[start : start + _BATCH], str(self._device))
+            batch = batch.contiguous(memory_format=memory_format(self._precision))
+            with autocast(self._precision, self._device):
+                features = self._method.encode_images(batch).global_
+            parts.append(functional.normalize(features.float(), dim=-1).cpu())
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """Embed texts, each a list of sentences; returns [n, D] float32 of unit length.
+
+        Equal texts are encoded once: batches of another width would give embeddings that differ in the
+        last digit, and ties between identical reports would be broken by chance.
+        """
+        keys = [tuple(text) for text in texts]
+        distinct = sorted(set(keys), key=lambda key: (sum(map(len, key)), key))
+        parts = []
+        for start in range(0, len(distinct), _BATCH):
+            arrays = encode_texts(
+                self._tokenizer, distinct[start : start + _BATCH], max_tokens=self._max_tokens
+            )
+            tokens = ReportTokens(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+            features = self._method.encode_reports(tokens.to(self._device)).global_
+            parts.append(functional.normalize(features.float(), dim=-1).cpu())
+        position = {key: row for row, key in enumerate(distinct)}
+        return torch.cat(parts)[[position[key] for key in keys]]

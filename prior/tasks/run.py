@@ -1,0 +1,174 @@
+"""Run one bundle on one task, dataset and protocol: every cell, resumably, into one table."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prior.data.files import atomic_path, digest, read_json, write_json
+from prior.data.prepared import PreparedDataset
+from prior.encoders.bundle import Bundle, load_bundle
+from prior.errors import InputError
+from prior.protocols import Protocol, load_protocol
+from prior.tasks import TASKS
+from prior.tasks.base import Cell, CellResult
+
+log = logging.getLogger(__name__)
+KEYS = ["fraction", "seed", "fold"]
+
+
+def run_evaluation(
+    bundle_path: Path,
+    task: str,
+    data_root: Path,
+    family: str,
+    setting: str,
+    fractions: Sequence[float],
+    seeds: Sequence[int],
+    out_stem: Path,
+    work: Path,
+    features: Path | None = None,
+    folds: int | None = None,
+    code: str = "",
+) -> dict[str, Any]:
+    """Evaluate all cells and write `<out_stem>.parquet` and `<out_stem>.json`.
+
+    Finished cells lie in a folder of `work` that is named after everything they depend on but the lists of
+    fractions and seeds, so an interrupted run continues and a further seed computes only itself.
+
+    Args:
+        bundle_path: folder of the bundle.
+        task: name in `TASKS`.
+        data_root: folder of the prepared dataset.
+        family: protocol family.
+        setting: setting of the task in that family.
+        fractions: shares of the labels; empty where no labels are used.
+        seeds: repetitions; the first is the one that hyperparameters are searched on.
+        out_stem: path of the outputs without suffix.
+        work: folder of unfinished work of all jobs.
+        features: folder of cached features, for frozen protocols.
+        folds: number of folds, None for a single split.
+        code: digest of the code, so that other code does not reuse its cells.
+
+    Returns:
+        `cells`, `computed`, `omitted` and `seconds`, for the log and for `runs.csv`.
+
+    Raises:
+        InputError: unknown task or protocol, fractions that do not fit the task, or what the task raises.
+    """
+    if task not in TASKS:
+        raise InputError(f"task `{task}` is unknown; choose one of {', '.join(TASKS)}")
+    protocol = load_protocol(family, task, setting).model_copy(update={"first_seed": seeds[0]})
+    cells = all_cells(protocol, fractions, seeds, folds)
+    bundle, data = load_bundle(bundle_path), PreparedDataset(data_root)
+    folder = work / _identity(bundle, data, protocol, features, code)
+    start = time.monotonic()
+    computed = _compute(bundle, data, protocol, cells, folder, features)
+    _write(out_stem, bundle, data, protocol, cells, folder)
+    refused = sum("omitted" in read_json(folder / f"{cell.name}.json") for cell in cells)
+    seconds = round(time.monotonic() - start, 2)
+    return {"cells": len(cells), "computed": computed, "omitted": refused, "seconds": seconds}
+
+
+def all_cells(
+    protocol: Protocol, fractions: Sequence[float], seeds: Sequence[int], folds: int | None
+) -> list[Cell]:
+    """List the cells, seeds innermost; a protocol without labels has one cell per fold.
+
+    Raises:
+        InputError: fractions for a protocol that uses no labels, or none for one that does.
+    """
+    name = f"{protocol.task} {protocol.setting}"
+    each_fold = [None] if folds is None else list(range(folds))
+    if protocol["uses_labels"] != bool(fractions):
+        remedy = "list at least one" if protocol["uses_labels"] else "leave the list empty"
+        raise InputError(f"fractions of {name} are {list(fractions)}; {remedy}")
+    if not protocol["uses_labels"]:
+        return [Cell(None, seeds[0], fold) for fold in each_fold]
+    return [Cell(f, seed, fold) for f in fractions for fold in each_fold for seed in seeds]
+
+
+def _identity(
+    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None, code: str
+) -> str:
+    cached = features / "manifest.json" if features and protocol["frozen"] else None
+    return digest(
+        {
+            "bundle": bundle.info.files,
+            "image": bundle.info.image.model_dump(mode="json"),
+            "data": [data.name, data.manifest["content_hash"]],
+            "protocol": protocol.model_dump(mode="json"),
+            "features": read_json(cached)["files"] if cached and cached.exists() else {},
+            "code": code,
+        }
+    )
+
+
+def _compute(
+    bundle: Bundle,
+    data: PreparedDataset,
+    protocol: Protocol,
+    cells: Sequence[Cell],
+    folder: Path,
+    features: Path | None,
+) -> int:
+    pending = [cell for cell in cells if not (folder / f"{cell.name}.json").exists()]
+    if not pending:
+        return 0
+    start = time.monotonic()
+    evaluate = import_module(TASKS[protocol.task]).evaluate
+    cached = {"features": features} if protocol["uses_labels"] else {}
+    for cell, result in evaluate(bundle, data, protocol, pending, folder, **cached):
+        _save_cell(folder, cell, result)
+        log.info("%s %s: %.1f s", protocol.task, cell.name, time.monotonic() - start)
+        start = time.monotonic()
+    return len(pending)
+
+
+def _save_cell(folder: Path, cell: Cell, result: CellResult) -> None:
+    if result.predictions is not None:
+        keys = {
+            "fraction": np.nan if cell.fraction is None else cell.fraction,
+            "seed": cell.seed,
+            "fold": -1 if cell.fold is None else cell.fold,
+        }
+        frame = result.predictions.assign(**keys)
+        columns = [*KEYS, *result.predictions.columns]
+        with atomic_path(folder / f"{cell.name}.parquet") as path:
+            frame[columns].astype({"fraction": float}).to_parquet(path, index=False)
+    # Last, because the JSON file says that the cell is finished.
+    write_json(folder / f"{cell.name}.json", {**asdict(cell), **result.info})
+
+
+def _write(
+    out_stem: Path,
+    bundle: Bundle,
+    data: PreparedDataset,
+    protocol: Protocol,
+    cells: Sequence[Cell],
+    folder: Path,
+) -> None:
+    tables = [folder / f"{cell.name}.parquet" for cell in cells]
+    frames = [pd.read_parquet(path) for path in tables if path.exists()]
+    empty = pd.DataFrame(columns=[*KEYS, "image_id", "patient_id"])
+    with atomic_path(out_stem.with_name(out_stem.name + ".parquet")) as path:
+        (pd.concat(frames, ignore_index=True) if frames else empty).to_parquet(path, index=False)
+    record = {
+        "bundle": {"name": bundle.name, **bundle.info.model_dump(mode="json")},
+        "task": protocol.task,
+        "dataset": data.name,
+        "simulated": bool(data.manifest["simulated"]),
+        "protocol": protocol.family,
+        "setting": protocol.setting,
+        "frozen": protocol["frozen"],
+        "head": protocol["head_name"],
+        "knobs": protocol.knobs,
+        "cells": [read_json(folder / f"{cell.name}.json") for cell in cells],
+    }
+    write_json(out_stem.with_name(out_stem.name + ".json"), record)

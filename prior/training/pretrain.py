@@ -1,0 +1,171 @@
+"""Pre-training stage: prepared images and tokenised reports in, one bundle out."""
+
+import csv
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prior.data.augment import Augmentation, augment
+from prior.data.batches import load_images
+from prior.data.files import atomic_path, digest, read_json, write_json
+from prior.data.prepared import PreparedDataset
+from prior.data.splits import patient_keys
+from prior.encoders.bundle import BundleInfo, save_bundle
+from prior.methods.base import Batch, Method
+from prior.provenance import RunClock, hash_patients, run_manifest
+from prior.reports.tokens import ReportTokens
+from prior.training.initial import derive_seed, prepare_method
+from prior.training.loop import LogRow, Training
+from prior.training.pairs import TrainingPairs, find_pairs
+from prior.training.precision import choose_device, resolve_precision
+from prior.training.schedule import share_epochs
+from prior.training.settings import PretrainSettings
+
+LOG = logging.getLogger(__name__)
+
+
+def pretrain(
+    settings: Mapping[str, Any], data_root: Path, tokens_root: Path, out: Path, work: Path, code: str = ""
+) -> None:
+    """Train one method and write its bundle, `training.csv` and `run.json` to the folder `out`.
+
+    A run that was stopped goes on after its last finished epoch and ends with the same weights. A method
+    without stages leaves its initial weights.
+
+    Args:
+        settings: see `PretrainSettings`.
+        data_root: prepared dataset.
+        tokens_root: its tokens.
+        out: bundle folder.
+        work: folder for unfinished work; this training uses the subfolder named after all its inputs.
+        code: digest of the code; part of that name, so that changed code starts afresh.
+
+    Raises:
+        InputError: a setting, the data or a loss does not allow to train.
+    """
+    clock = RunClock()
+    chosen = PretrainSettings.parse(settings)
+    data = PreparedDataset(data_root)
+    method, info = prepare_method(chosen, tokens_root)
+    training = None
+    if method.stages:
+        info, training = _prepare_training(chosen, method, info, data, tokens_root, work, code)
+        torch.manual_seed(derive_seed(chosen.seed, "noise"))
+        training.run(method)
+    tokenizer = None if info.text is None else tokens_root / "tokenizer.json"
+    save_bundle(out, method, info, tokenizer)
+    _write_log(out / "training.csv", training.rows if training else [])
+    write_json(out / "run.json", run_manifest(clock, **_throughput(training)))
+    if training:
+        training.checkpoint.unlink(missing_ok=True)
+
+
+def _prepare_training(
+    chosen: PretrainSettings,
+    method: Method,
+    info: BundleInfo,
+    data: PreparedDataset,
+    tokens_root: Path,
+    work: Path,
+    code: str,
+) -> tuple[BundleInfo, Training]:
+    device = choose_device()
+    precision = resolve_precision(chosen.precision, device)
+    where = f"{data.root}, preset {chosen.preset}"
+    tokens = ReportTokens.load(tokens_root / "tokens.npz")
+    train = data.select(chosen.preset, 0, "train")
+    pairs = find_pairs(train, tokens, chosen.seed, chosen.shuffle_pairs, where)
+    hashes = {
+        "prepared": str(data.manifest["content_hash"]),
+        "tokens": digest(read_json(tokens_root / "manifest.json")),
+    }
+    key = digest({"settings": chosen.model_dump(mode="json"), "precision": precision, "code": code, **hashes})
+    epochs = share_epochs(method.stages, chosen.epochs)
+    info = info.model_copy(
+        update={
+            "pretraining_data": data.name,
+            "preset": chosen.preset,
+            "simulated": bool(data.manifest["simulated"]),
+            "shuffle_pairs": chosen.shuffle_pairs,
+            "training": chosen.model_dump(
+                mode="json", include={"epochs", "batch_size", "weight_decay", "augmentation", "image"}
+            ),
+            "precision": precision,
+            "n_pretrain_pairs": len(pairs),
+            "samples_seen": len(pairs) * chosen.epochs,
+            "trained_on": _patients(pairs, data),
+            "data": {**info.data, **hashes},
+        }
+    )
+    batches = _Batches(chosen, data, tokens, pairs, device)
+    plan = list(zip(method.stages, epochs, strict=True))
+    steps = pairs.steps(chosen.batch_size)
+    LOG.info("%d pairs, %d steps per epoch, %s on %s", len(pairs), steps, precision, device)
+    training = Training(plan, batches, steps, chosen.weight_decay, precision, device, work / key)
+    return info, training
+
+
+class _Batches:
+    """Augmented batches of an epoch; called by the loop."""
+
+    def __init__(
+        self,
+        chosen: PretrainSettings,
+        data: PreparedDataset,
+        tokens: ReportTokens,
+        pairs: TrainingPairs,
+        device: torch.device,
+    ) -> None:
+        self.chosen = chosen
+        self.device = str(device)
+        self.strengths = _strengths(chosen)
+        self.pixels = data.pixels(chosen.image.size, chosen.image.fit)
+        self.tokens = tokens
+        self.pairs = pairs
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(derive_seed(self.chosen.seed, f"augmentation {epoch}"))
+        for rows, studies in self.pairs.batches(self.chosen.seed, epoch, self.chosen.batch_size):
+            images = augment(load_images(self.pixels, rows, self.device), generator, self.strengths)
+            reports = {name: torch.from_numpy(array) for name, array in self.tokens.batch(studies).items()}
+            yield Batch(images=images, **reports)
+
+
+def _strengths(chosen: PretrainSettings) -> Augmentation:
+    given = chosen.augmentation
+    return Augmentation(
+        crop=(given.crop, 1.0),
+        rotation=given.rotation,
+        brightness=given.brightness,
+        contrast=given.contrast,
+    )
+
+
+def _patients(pairs: TrainingPairs, data: PreparedDataset) -> list[str]:
+    family = data.manifest.get("patient_family")
+    if family is None:
+        return []
+    keys = patient_keys(pairs.images, family, data.name).unique()
+    return hash_patients(keys)
+
+
+def _throughput(training: Training | None) -> dict[str, Any]:
+    if training is None or not training.seconds:
+        return {}
+    return {
+        "device": str(training.device),
+        "images_per_second": round(training.samples / training.seconds, 2),
+        "training_seconds": round(training.seconds, 2),
+    }
+
+
+def _write_log(path: Path, rows: Sequence[LogRow]) -> None:
+    names = dict.fromkeys(["stage", "epoch", "step", "learning_rate", "total"])
+    names.update(dict.fromkeys(name for row in rows for name in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(names))
+        writer.writeheader()
+        writer.writerows(rows)

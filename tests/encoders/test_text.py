@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from prior.encoders.text import TextEncoder, TextEncoderConfig, build_text_encoder, resolve_text_config
+from prior.errors import InputError
+
+TINY = TextEncoderConfig(vocab_size=30, width=16, layers=2, heads=2, max_tokens=12)
+
+
+def test_padding_changes_nothing():
+    encoder = build_text_encoder(TINY, 0).eval()
+    ids = torch.randint(0, 30, (2, 6))
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    padded = torch.nn.functional.pad(ids, (0, 4))
+    features = encoder(padded, torch.nn.functional.pad(mask, (0, 4)))
+    torch.testing.assert_close(features[:, :6], encoder(ids, mask))
+
+
+def test_frozen_layers_have_no_gradient():
+    encoder = TextEncoder(TINY.model_copy(update={"frozen_layers": 1}))
+    trainable = {name for name, p in encoder.named_parameters() if p.requires_grad}
+    assert trainable
+    assert all(name.startswith("network.encoder.layer.1.") for name in trainable)
+
+
+def test_pretrained_folder_sets_the_architecture(tmp_path):
+    source = build_text_encoder(TINY, 1)
+    source.network.save_pretrained(tmp_path)
+    config = TextEncoderConfig(vocab_size=30, max_tokens=8, pretrained=str(tmp_path))
+    resolved = resolve_text_config(config)
+    assert (resolved.width, resolved.layers, resolved.heads) == (16, 2, 2)
+    weights = build_text_encoder(resolved, 0).network.state_dict()
+    for name, value in source.network.state_dict().items():
+        assert torch.equal(weights[name], value[: len(weights[name])]), name
+
+
+def test_wrong_vocabulary_is_refused(tmp_path):
+    build_text_encoder(TINY, 1).network.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"text\.tokenizer"):
+        resolve_text_config(TextEncoderConfig(vocab_size=31, pretrained=str(tmp_path)))
+    with pytest.raises(InputError, match="cannot be read"):
+        resolve_text_config(TextEncoderConfig(vocab_size=31, pretrained=str(tmp_path / "none")))

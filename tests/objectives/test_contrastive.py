@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+
+from prior.objectives.contrastive import info_nce, symmetric_info_nce
+
+
+def slow(queries, keys, scale):
+    """InfoNCE written out sample by sample with Python floats."""
+
+    def cosine(a, b):
+        return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(
+            sum(x * x for x in a) * sum(y * y for y in b)
+        )
+
+    total = 0.0
+    for i, query in enumerate(queries):
+        logits = [scale * cosine(query, key) for key in keys]
+        total += math.log(sum(math.exp(logit) for logit in logits)) - logits[i]
+    return total / len(queries)
+
+
+@pytest.mark.parametrize("block", [1, 3, 1024])
+def test_value_and_gradient_agree_with_the_slow_formula(block):
+    torch.manual_seed(0)
+    images, reports = torch.randn(5, 4), torch.randn(5, 4)
+    images.requires_grad_()
+    scale = torch.tensor(7.0, requires_grad=True)
+    loss = symmetric_info_nce(images, reports, scale, 0.75, 0.25, block)
+    loss.backward()
+
+    def by_hand(values, s):
+        return 0.75 * slow(values, reports.tolist(), s) + 0.25 * slow(reports.tolist(), values, s)
+
+    assert loss.item() == pytest.approx(by_hand(images.tolist(), 7.0), rel=1e-5)
+    step = 1e-5
+    for i in range(5):
+        for j in range(4):
+            up, down = images.tolist(), images.tolist()
+            up[i][j] += step
+            down[i][j] -= step
+            numeric = (by_hand(up, 7.0) - by_hand(down, 7.0)) / (2 * step)
+            assert images.grad[i, j].item() == pytest.approx(numeric, abs=2e-5)
+    numeric = (by_hand(images.tolist(), 7.0 + step) - by_hand(images.tolist(), 7.0 - step)) / (2 * step)
+    assert scale.grad.item() == pytest.approx(numeric, abs=2e-5)
+
+
+def test_permuting_pairs_changes_nothing():
+    torch.manual_seed(0)
+    images, reports = torch.randn(6, 4), torch.randn(6, 4)
+    order = torch.randperm(6)
+    torch.testing.assert_close(info_nce(images[order], reports[order], 5.0), info_nce(images, reports, 5.0))
+
+
+def test_a_batch_of_one_has_no_loss():
+    assert info_nce(torch.randn(1, 4), torch.randn(1, 4), 5.0).item() == 0
+
+
+def test_bf16_features_are_compared_in_float32():
+    torch.manual_seed(0)
+    images, reports = torch.randn(6, 4).bfloat16(), torch.randn(6, 4).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = info_nce(images, reports, 50.0)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, info_nce(images.float(), reports.float(), 50.0))

@@ -1,0 +1,125 @@
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from prior.phantom.findings import Finding
+from prior.phantom.grammar import compile_template, expand, language
+from prior.phantom.hospital import generator, plan
+from prior.phantom.report import Report, StudyFacts, compose
+
+SLOTS = (
+    "side zone lobe atlobe atbase sev sevly sev2 change since mm cm cm2 ctr rib device tip summary "
+    "symptom history question surgery n time"
+)
+
+
+def reports(count: int) -> list[tuple[StudyFacts, Report]]:
+    pairs = []
+    for study in plan("mimic_cxr", count, seed=1):
+        facts = StudyFacts(study.findings, study.before, study.order, study.body.sex, study.body.age)
+        pairs.append((facts, compose(facts, generator(1, "mimic_cxr", 2, study.index))))
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[tuple[StudyFacts, Report]]:
+    return reports(1500)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9 ]+", "", text.lower()).strip()
+
+
+def test_every_template_parses_and_says_something() -> None:
+    data = language()
+    slots = {name: (lambda: "x") for name in SLOTS.split()}
+    templates = list(data["incidental"])
+    for group in data["findings"]["kinds"].values():
+        templates += [t for form in group.values() for t in form]
+    for key in (
+        "opening",
+        "mediastinum",
+        "pleura_both",
+        "lungs_all",
+        "normal_impression",
+        "resolved",
+        "advice",
+    ):
+        templates += data["structure"][key]
+    for template in templates:
+        for choice in (0, -1):
+            text = expand(template, slots, lambda n, choice=choice: choice % n)
+            assert text
+            assert "(" not in text
+            assert "{" not in text
+
+
+def test_unbalanced_template_is_refused() -> None:
+    with pytest.raises(ValueError, match="bracket"):
+        compile_template("no (effusion|pneumothorax")
+
+
+def test_offsets_point_at_the_sentences(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    for _, report in corpus[:300]:
+        ends = 0
+        for sentence in report.sentences:
+            assert sentence.start >= ends
+            assert re.sub(r"\s+", " ", report.text[sentence.start : sentence.end]) == sentence.text
+            ends = sentence.end
+
+
+def test_reports_have_the_headers_of_mimic(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    for _, report in corpus[:100]:
+        assert " EXAMINATION: " in report.text
+        assert " INDICATION: " in report.text
+        assert " COMPARISON: " in report.text
+        assert " FINDINGS:" in report.text or " IMPRESSION:" in report.text
+
+
+def test_what_naive_splitters_stumble_on_is_there(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    text = "\n".join(report.text for _, report in corpus)
+    for pattern in (r"Dr\. ___", r"\d\.\d (cm|x)", r"\d:\d\d (a\.m\.|p\.m\.)", r"\n +2\. ", r"[a-z]\n [a-z]"):
+        assert re.search(pattern, text), pattern
+
+
+def test_omission_and_false_mention(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    true = sum(len(f.findings) for f, _ in corpus)
+    omitted = sum(f not in r.mentioned for facts, r in corpus for f in facts.findings)
+    false = sum(f not in facts.findings for facts, r in corpus for f in r.mentioned)
+    assert 0.12 < omitted / true < 0.18
+    assert 0.01 < false / len(corpus) < 0.05
+
+
+def test_labels_follow_the_report_not_the_film(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    for _, report in corpus:
+        told = {f.kind for f in report.mentioned}
+        assert {k for k, v in report.labels.items() if v != 0} == told
+        assert all(v in (-1, 0, 1) for v in report.labels.values())
+
+
+def test_side_and_course_reach_the_words() -> None:
+    old = Finding("Pleural_Effusion", "left", "", 0.8, "", "", 3)
+    new = Finding("Pleural_Effusion", "left", "", 0.4, "improved", "", 3)
+    hits = 0
+    for seed in range(40):
+        report = compose(StudyFacts([new], [old], 1, "M", 60), np.random.default_rng(seed))
+        about = [
+            s.text for s in report.sentences if any(c.startswith("Pleural_Effusion|1") for c in s.meaning)
+        ]
+        hits += any("left" in t.lower() for t in about)
+        assert not any("right" in t.lower() for t in about)
+    assert hits > 25
+
+
+def test_language_statistics_stay_in_the_gates(corpus: list[tuple[StudyFacts, Report]]) -> None:
+    texts = [plain(s.text) for _, r in corpus for s in r.sentences]
+    counts = Counter(texts)
+    per_report = [len(r.sentences) for _, r in corpus]
+    assert 4.5 <= np.mean(per_report) <= 7.5
+    # Distinct shares fall with corpus size; on the 3,419 reports of the gate it is lower than here.
+    assert 0.27 <= len(counts) / len(texts) <= 0.52
+    assert sum(n for _, n in counts.most_common(512)) / len(texts) <= 0.70
+    assert 0.086 <= sum(n for _, n in counts.most_common(10)) / len(texts) <= 0.144
+    assert len({w for t in texts for w in t.split()}) > 1200

@@ -1,0 +1,251 @@
+"""From prediction files to the page, on random predictions."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from synthetic import write_all, write_predictions, write_training_log
+
+from prior.errors import InputError
+from prior.metrics.intervals import interval
+from prior.metrics.rows import AGGREGATED_COLUMNS, read_rows
+from prior.metrics.score import score
+from prior.results.aggregate import Units, load_scores, paired_difference
+from prior.results.collect import collect
+from prior.results.examples import examples
+from prior.results.page import page
+from prior.results.plots import curves, plots
+from prior.results.style import figure_style, method_style
+from prior.results.tables import tables
+from prior.results.view import load_view, methods_in_order
+
+RESAMPLES = 100
+
+
+def score_all(root: Path, stems: list[Path]) -> list[Path]:
+    files = []
+    for stem in stems:
+        out = root / "scores" / stem.relative_to(root / "predictions")
+        score(stem, out, n_resamples=RESAMPLES)
+        files.append(Path(f"{out}.parquet"))
+    return files
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    stems = write_all(root, seeds=(0, 1), fractions=(0.01, 0.1), finetuned=("segmentation",))
+    files = score_all(root, stems)
+    collect(files, [Path(f"{stem}.json") for stem in stems], root / "results", "tiny")
+    return root
+
+
+def test_rows_have_the_columns_and_aggregate_the_cells(run: Path) -> None:
+    table = read_rows(run / "results" / "results.csv")
+    assert list(table.columns) == AGGREGATED_COLUMNS
+    assert table["simulated"].all()
+    chosen = table[(table["method"] == "prior") & (table["task"] == "segmentation") & table["frozen"]]
+    chosen = chosen[(chosen["metric"] == "dice_pooled") & (chosen["fraction"] == 0.1)]
+    cells, mean = chosen[chosen["seed"].notna()], chosen[chosen["seed"].isna()]
+    assert len(cells) == 2
+    assert len(mean) == 1
+    assert mean["value"].item() == pytest.approx(cells["value"].mean(), abs=2e-6)
+    assert mean["ci_low"].item() < mean["value"].item() < mean["ci_high"].item()
+    assert cells["ci_low"].isna().all()
+    assert mean["run"].item() == ""
+
+
+def test_baselines_are_kept_once(run: Path) -> None:
+    table = read_rows(run / "results" / "results.csv")
+    nothing = table[(table["method"] == "predict_nothing") & (table["metric"] == "dice_pooled")]
+    assert len(nothing[nothing["seed"].isna()]) == 2
+    assert (nothing["value"] == 0).all()
+    chance = table[(table["method"] == "chance") & (table["metric"] == "accuracy_5x200")]
+    assert chance["value"].unique().tolist() == [0.2]
+
+
+def test_metrics_json_is_nested_by_task(run: Path) -> None:
+    metrics = json.loads((run / "results" / "metrics.json").read_text())
+    assert set(metrics) == {"classification", "zero_shot", "retrieval", "segmentation", "detection"}
+    assert set(metrics["segmentation"]["siim"]["dice_pooled@10%"]) == {"random", "convirt", "prior"}
+    assert "dice_pooled@10% fine-tuned" in metrics["segmentation"]["siim"]
+    assert metrics["retrieval"]["mimic_cxr"]["r_at_10_i2t"]["chance"] == pytest.approx(10 / 120, abs=1e-4)
+
+
+def test_omitted_cells_and_runs_are_listed(run: Path) -> None:
+    omitted = pd.read_csv(run / "results" / "omitted.csv")
+    assert set(omitted["fraction"]) == {0.01}
+    assert omitted["reason"].str.contains("fewer than 16").all()
+    runs = pd.read_csv(run / "results" / "runs.csv")
+    cells = read_rows(run / "results" / "results.csv").query("run != '' and method == 'prior'")
+    assert set(cells["run"]) <= set(runs["run"])
+
+
+def test_differences_are_paired_and_corrected(run: Path) -> None:
+    table = pd.read_csv(run / "results" / "tables" / "differences.csv")
+    primary = table[(table["role"] == "primary") & (table["task"] == "segmentation")]
+    assert len(primary) == 3
+    gain = primary[(primary["method"] == "prior") & (primary["reference"] == "random")]
+    assert gain["ci_low"].item() > 0
+    assert primary.loc[primary["reference"] == "convirt", "p_holm"].notna().all()
+    rows = read_rows(run / "results" / "results.csv").query(
+        "task == 'segmentation' and metric == 'dice_pooled' and fraction == 0.1 and frozen and seed != seed"
+    )
+    values = rows.set_index("method")["value"]
+    assert gain["difference"].item() == pytest.approx(values["prior"] - values["random"], abs=1e-5)
+    spread = rows.set_index("method")["ci_high"] - values
+    assert gain["ci_high"].item() - gain["difference"].item() < spread["prior"] + spread["random"]
+
+
+def test_resamples_are_the_same_for_all_methods(run: Path) -> None:
+    rows, _ = load_scores(sorted((run / "scores").rglob("*.parquet")))
+    keys = rows[rows["finding"] == ""].groupby(["task", "metric"])["resamples"].nunique()
+    assert (keys == 1).all()
+
+
+def test_scoring_twice_gives_equal_files(tmp_path: Path) -> None:
+    stem = write_predictions(tmp_path, "retrieval", "prior", (None,), (0,))
+    contents = []
+    for name in ("a", "b"):
+        score(stem, tmp_path / name / "x", n_resamples=RESAMPLES)
+        contents.append([(tmp_path / name / f"x.{kind}").read_bytes() for kind in ("parquet", "npz")])
+    assert contents[0] == contents[1]
+
+
+def test_missing_column_and_key_are_named(tmp_path: Path) -> None:
+    stem = write_predictions(tmp_path, "segmentation", "prior", (0.1,), (0,))
+    pd.read_parquet(f"{stem}.parquet").drop(columns="fp").to_parquet(f"{stem}.parquet")
+    with pytest.raises(InputError, match="column fp is missing"):
+        score(stem, tmp_path / "out")
+    write_predictions(tmp_path, "segmentation", "prior", (0.1,), (0,))
+    info = json.loads(Path(f"{stem}.json").read_text())
+    del info["simulated"]
+    Path(f"{stem}.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="simulated"):
+        score(stem, tmp_path / "out")
+
+
+def test_all_cells_omitted_gives_an_empty_score_file(tmp_path: Path) -> None:
+    stem = write_predictions(tmp_path, "segmentation", "prior", (0.1,), (0,))
+    info = json.loads(Path(f"{stem}.json").read_text())
+    info["cells"][0]["omitted"] = "too few"
+    Path(f"{stem}.json").write_text(json.dumps(info))
+    pd.DataFrame(columns=["fraction", "seed", "fold", "image_id"]).to_parquet(f"{stem}.parquet")
+    other = write_predictions(tmp_path, "segmentation", "convirt", (0.1,), (0,))
+    files = score_all(tmp_path, [stem, other])
+    assert len(pd.read_parquet(files[0])) == 0
+    collect(files, [Path(f"{s}.json") for s in (stem, other)], tmp_path / "results")
+    assert len(pd.read_csv(tmp_path / "results" / "omitted.csv")) == 1
+
+
+def units(values: dict[tuple[float, float], float], key: str = "k") -> Units:
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 0.01, 50)
+    return Units(values, {unit: value + noise for unit, value in values.items()}, (key,))
+
+
+def test_pretraining_seeds_are_the_units_where_there_are_several() -> None:
+    several = units({(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.7, (1, 1): 0.9})
+    found = several.interval()
+    expected = interval(np.array([0.6, 0.8]), np.stack([several.replicates[0, 0] + 0.1] * 2))
+    assert (found.mean, found.n_seeds) == (pytest.approx(0.7), 2)
+    assert found.high == pytest.approx(expected.high, rel=0.05)
+    one = units({(0, 0): 0.5, (0, 1): 0.5})
+    difference = paired_difference(several, one)
+    assert (difference.mean, difference.n_seeds) == (pytest.approx(0.2), 2)
+    with pytest.raises(InputError, match="different test patients"):
+        paired_difference(several, units({(0, 0): 0.5}, key="other"))
+
+
+def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
+    results = run / "results"
+    tables(results / "results.csv", results / "tables" / "differences.csv", results / "tables")
+    text = (results / "tables" / "segmentation.md").read_text()
+    assert text.startswith("# SIMULATED DATA")
+    assert "predict nothing" in text
+    row = read_rows(results / "results.csv").query(
+        "method == 'prior' and metric == 'dice_pooled' and fraction == 0.1 and frozen and seed != seed"
+    )
+    assert f"{row['value'].item():.3f} [{row['ci_low'].item():.3f}" in text
+    headline = (results / "tables" / "headline.md").read_text()
+    assert all(name in headline for name in ("chance", "random", "convirt", "prior", "Detection"))
+
+
+def write_examples(run: Path) -> list[Path]:
+    stems = sorted(path.with_suffix("") for path in (run / "predictions").rglob("*.parquet"))
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (4, 32, 32), dtype=np.uint8)
+    truth = np.zeros((4, 32, 32), bool)
+    truth[:2, 5:15, 5:15] = True
+    for stem in stems:
+        if stem.parts[-4] == "segmentation":
+            arrays = {"images": images, "truth": truth, "predicted": np.roll(truth, 3, axis=2)}
+            np.savez(f"{stem}.examples.npz", **arrays)
+        if stem.parts[-4] == "retrieval":
+            query = {"row": 1, "study_id": "s1", "top": ["s0", "s1", "s2"]}
+            Path(f"{stem}.examples.json").write_text(json.dumps({"queries": [query]}))
+    prepared = run / "data" / "prepared" / "mimic_cxr"
+    prepared.mkdir(parents=True, exist_ok=True)
+    np.save(prepared / "images_32_pad.npy", images)
+    ids = [f"i{k}" for k in range(3)]
+    table = pd.DataFrame({"image_id": ids, "study_id": ["s0", "s1", "s2"]})
+    table.to_parquet(prepared / "images.parquet")
+    pd.DataFrame({"image_id": ids, "Edema": [1.0, 1.0, 0.0]}).to_parquet(prepared / "labels.parquet")
+    return stems
+
+
+def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None:
+    results = run / "results"
+    differences = results / "tables" / "differences.csv"
+    log = write_training_log(run, "prior", ["global", "local"])
+    plots(results / "results.csv", differences, [log], results / "plots")
+    first = {path.name: path.read_bytes() for path in (results / "plots").iterdir()}
+    assert len(first) == 2 * 8
+    assert all(b"SIMULATED DATA" in data for name, data in first.items() if name.endswith(".svg"))
+    view = load_view(results / "results.csv")
+    with figure_style():
+        styles = method_style(methods_in_order(view, baselines=False))
+        curves(view, "segmentation", styles, results / "again")
+    for suffix in (".svg", ".png"):
+        assert (results / f"again{suffix}").read_bytes() == first[f"task_segmentation{suffix}"]
+    examples(write_examples(run), run / "data" / "prepared", True, results / "plots")
+    assert len(list((results / "plots").glob("examples_retrieval_*.png"))) == 2
+    page(
+        results / "results.csv", differences, results / "runs.csv", results / "plots", results / "index.html"
+    )
+    text = (results / "index.html").read_text()
+    assert len(text.encode()) < 2 * 2**20
+    assert text.count("<section") == 7
+    assert 'src="http' not in text
+    assert "<link" not in text
+    row = read_rows(results / "results.csv").query(
+        "method == 'prior' and metric == 'map_40_75' and fraction == 0.1 and frozen and seed != seed"
+    )
+    assert f'data-value="{row["value"].item():.3f}"' in text
+
+
+def test_one_method_without_reference_still_gives_every_file(tmp_path: Path) -> None:
+    stem = write_predictions(tmp_path, "segmentation", "prior", (1.0,), (0,))
+    results = tmp_path / "results"
+    collect(score_all(tmp_path, [stem]), [Path(f"{stem}.json")], results)
+    differences = results / "tables" / "differences.csv"
+    wanted = ["segmentation", "detection"]
+    tables(results / "results.csv", differences, results / "tables", wanted)
+    assert "Not evaluated" in (results / "tables" / "detection.md").read_text()
+    log = tmp_path / "models" / "random-default-s0" / "training.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("stage,epoch,step\n")
+    plots(results / "results.csv", differences, [log], results / "plots", wanted)
+    names = {path.stem for path in (results / "plots").glob("*.svg")}
+    assert names == {"headline", "gains", "pretraining", "task_segmentation", "task_detection"}
+    page(results / "results.csv", differences, results / "runs.csv", results / "plots", results / "i.html")
+
+
+def test_nothing_to_collect_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no score files"):
+        collect([], [], tmp_path)

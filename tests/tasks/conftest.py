@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from prior.tasks.features import extract_features
+from tests.tasks.fixtures import make_bundle, make_data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> dict[str, Path]:
+    """Folders `data`, `bundle` and `features` of a tiny dataset and a tiny encoder."""
+    root = tmp_path_factory.mktemp("tiny")
+    data, bundle = make_data(root / "squares"), make_bundle(root / "random-default-s0")
+    extract_features(bundle, data, root / "features", batch=50, levels=True, precision="fp32")
+    return {"data": data, "bundle": bundle, "features": root / "features"}

@@ -1,0 +1,156 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+
+from prior.data.files import write_json
+from prior.encoders.bundle import load_bundle
+from prior.errors import InputError
+from prior.reports.tokens import ReportTokens
+from prior.training import loop
+from prior.training import pretrain as stage
+from prior.training.initial import prepare_method
+from prior.training.settings import PretrainSettings
+
+STUDIES = [f"s{k}" for k in range(7)]
+VOCABULARY = 20
+SETTINGS = {
+    "method": "convirt",
+    "variant": "default",
+    "settings": {"dim": 8},
+    "seed": 0,
+    "preset": "strict",
+    "image": {"size": 32, "fit": "pad"},
+    "image_encoder": {"name": "test_resnet"},
+    "text_encoder": {"width": 16, "layers": 1, "heads": 2},
+    "epochs": 3,
+    "batch_size": 4,
+}
+
+
+class Prepared:
+    """Seven studies, the first with two images."""
+
+    def __init__(self, root):
+        self.root = root
+        self.name = "toy"
+        self.manifest = {"content_hash": "h", "simulated": True, "patient_family": "toy"}
+
+    def select(self, preset, seed, split):
+        import pandas as pd
+
+        studies = ["s0", *STUDIES]
+        return pd.DataFrame(
+            {
+                "image_id": [f"i{k}" for k in range(8)],
+                "row": range(8),
+                "patient_id": [f"p{s}" for s in studies],
+                "study_id": studies,
+            }
+        )
+
+    def pixels(self, size, fit):
+        return np.random.default_rng(0).integers(0, 256, (8, size, size), dtype=np.uint8)
+
+
+@pytest.fixture
+def tokens_root(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "PreparedDataset", Prepared)
+    root = tmp_path / "tokens"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [([2, *rng.integers(5, VOCABULARY, 4).tolist(), 3], [-1, 0, 0, 1, 1, -1]) for _ in STUDIES]
+    ReportTokens.from_rows(rows, STUDIES, 0).save(root / "tokens.npz")
+    words = {f"w{k}": k for k in range(VOCABULARY)}
+    Tokenizer(WordPiece(words, unk_token="w1")).save(str(root / "tokenizer.json"))
+    write_json(root / "manifest.json", {"vocab_size": VOCABULARY, "max_tokens": 12})
+    return root
+
+
+def run(tokens_root, out, **changes):
+    base = tokens_root.parent
+    stage.pretrain({**SETTINGS, **changes}, base / "data", tokens_root, out, base / "work")
+    return load_bundle(out)
+
+
+def test_a_bundle_comes_out(tokens_root, tmp_path):
+    bundle = run(tokens_root, tmp_path / "convirt-default-s0")
+    info = bundle.info
+    assert (info.n_pretrain_pairs, info.samples_seen, info.simulated) == (7, 21, True)
+    assert len(info.trained_on) == 7
+    assert not any("p" in key for key in info.trained_on)
+    assert bundle.method().encode_images(torch.rand(2, 1, 32, 32)).global_.shape == (2, 8)
+    with (bundle.path / "training.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert list(rows[0])[-2:] == ["image_to_report", "report_to_image"]
+    manifest = json.loads((bundle.path / "run.json").read_text())
+    assert manifest["images_per_second"] > 0
+    assert not list((tmp_path / "work").rglob("*.pt"))
+
+
+def test_interrupted_training_gives_the_same_files(tokens_root, tmp_path, monkeypatch):
+    whole = run(tokens_root, tmp_path / "whole" / "b")
+    original = loop.save_checkpoint
+
+    def killed(path, module, optimizer, progress):
+        original(path, module, optimizer, progress)
+        if progress["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tokens_root, tmp_path / "parts" / "b")
+    monkeypatch.setattr(loop, "save_checkpoint", original)
+    resumed = run(tokens_root, tmp_path / "parts" / "b")
+    for file in ["bundle.json", "image_encoder.safetensors", "model.safetensors", "training.csv"]:
+        assert (whole.path / file).read_bytes() == (resumed.path / file).read_bytes(), file
+
+
+def test_random_saves_the_common_initial_encoder(tokens_root, tmp_path):
+    bundle = run(tokens_root, tmp_path / "random-default-s0", method="random", settings={})
+    assert not bundle.has_text
+    assert bundle.info.samples_seen == 0
+    assert not (bundle.path / "tokenizer.json").exists()
+    encoder = bundle.image_encoder().state_dict()
+    for method, settings in [("convirt", {"dim": 8}), ("prior", {"width": 16})]:
+        chosen = PretrainSettings.parse({**SETTINGS, "method": method, "settings": settings})
+        start = prepare_method(chosen, tokens_root)[0].image_encoder.state_dict()
+        assert all(torch.equal(encoder[name], start[name]) for name in encoder), method
+
+
+def test_text_encoders_start_equal(tokens_root):
+    convirt, prior = (
+        prepare_method(PretrainSettings.parse({**SETTINGS, "method": m, "settings": s}), tokens_root)[0]
+        for m, s in [("convirt", {"dim": 8}), ("prior", {"width": 16})]
+    )
+    start = convirt.text_encoder.state_dict()
+    assert all(torch.equal(value, prior.text_encoder.state_dict()[name]) for name, value in start.items())
+
+
+def test_the_shuffled_control_is_recorded(tokens_root, tmp_path):
+    straight = run(tokens_root, tmp_path / "a" / "b")
+    shuffled = run(tokens_root, tmp_path / "c" / "b", shuffle_pairs=True)
+    assert shuffled.info.shuffle_pairs
+    assert shuffled.info.files != straight.info.files
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "nope"}, "unknown method 'nope'"),
+        ({"epochs": 0}, "epochs"),
+        ({"image_encoder": {"name": "nope"}}, r"image_encoder\.name"),
+        ({"text_encoder": {"size": 3}}, "size"),
+        ({"augmentation": {"flip": 1}}, r"augmentation\.flip"),
+        ({"method": "random"}, "random takes no settings; remove dim"),
+    ],
+)
+def test_wrong_settings_end_before_training(tokens_root, tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        run(tokens_root, tmp_path / "b", **changes)
+    assert not (tmp_path / "b").exists()

@@ -1,0 +1,93 @@
+rule simulate:
+    output:
+        "data/raw/{dataset}/simulation.json",
+    log:
+        "logs/simulate/{dataset}.log",
+    conda:
+        "../envs/prior.yaml"
+    threads: 2
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        settings=job.settings("simulate"),
+        code=job.code("simulate"),
+    shell:
+        "prior simulate --settings {params.settings:q} --workers {threads} --out {output} > {log} 2>&1"
+
+
+rule prepare:
+    input:
+        job.raw,
+    output:
+        manifest="data/prepared/{dataset}/manifest.json",
+        images="data/prepared/{dataset}/images.parquet",
+        store=f"data/prepared/{{dataset}}/images_{graph.params.image.size}_{graph.params.image.fit}.npy",
+    log:
+        "logs/prepare/{dataset}.log",
+    conda:
+        "../envs/prior.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        settings=job.settings("prepare"),
+        code=job.code("prepare"),
+    shell:
+        "prior prepare --settings {params.settings:q} --workers {threads}"
+        " --out {output.manifest} > {log} 2>&1"
+
+
+rule check_data:
+    input:
+        expand("data/prepared/{dataset}/manifest.json", dataset=graph.datasets),
+    output:
+        "data/checked.json",
+    log:
+        "logs/check_data.log",
+    conda:
+        "../envs/prior.yaml"
+    shell:
+        "prior check-data {input} --out {output} > {log} 2>&1"
+
+
+rule split_sentences:
+    input:
+        "data/prepared/{dataset}/manifest.json",
+    output:
+        "data/prepared/{dataset}/sentences.parquet",
+    log:
+        "logs/split_sentences/{dataset}.log",
+    conda:
+        "../envs/prior.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=job.code("split_sentences"),
+    shell:
+        "prior split-sentences {output} > {log} 2>&1"
+
+
+rule tokenize:
+    input:
+        "data/prepared/{dataset}/manifest.json",
+        sentences="data/prepared/{dataset}/sentences.parquet",
+    output:
+        tokenizer="data/tokens/{dataset}/tokenizer.json",
+        tokens="data/tokens/{dataset}/tokens.npz",
+        manifest="data/tokens/{dataset}/manifest.json",
+    log:
+        "logs/tokenize/{dataset}.log",
+    conda:
+        "../envs/prior.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=job.settings("tokenize"),
+        code=job.code("tokenize"),
+    shell:
+        "prior tokenize --settings {params.settings:q} --prepared {input.sentences}"
+        " --out {output.manifest} > {log} 2>&1"

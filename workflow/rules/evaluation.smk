@@ -1,0 +1,74 @@
+rule features:
+    input:
+        bundle="models/{bundle}/bundle.json",
+        image_encoder="models/{bundle}/image_encoder.safetensors",
+        data="data/prepared/{dataset}/manifest.json",
+    output:
+        "features/{bundle}/{dataset}/manifest.json",
+    log:
+        "logs/features/{bundle}/{dataset}.log",
+    conda:
+        "../envs/prior.yaml"
+    threads: 1
+    resources:
+        torch=1,
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=job.settings("features"),
+        code=job.code("features"),
+    shell:
+        "prior features --settings {params.settings:q} --bundle {input.bundle}"
+        " --data {input.data} --out {output} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        job.features,
+        bundle="models/{bundle}/bundle.json",
+        image_encoder="models/{bundle}/image_encoder.safetensors",
+        model="models/{bundle}/model.safetensors",
+        data="data/prepared/{dataset}/manifest.json",
+        sentences=job.sentences,
+    output:
+        predictions="predictions/{task}/{dataset}/{setting}/{bundle}.parquet",
+        cells="predictions/{task}/{dataset}/{setting}/{bundle}.json",
+    log:
+        "logs/evaluate/{task}/{dataset}/{setting}/{bundle}.log",
+    retries: 1
+    conda:
+        "../envs/prior.yaml"
+    threads: 1
+    resources:
+        torch=1,
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        settings=job.settings("evaluate"),
+        code=job.code("evaluate"),
+    shell:
+        "prior evaluate --settings {params.settings:q} --code {params.code}"
+        " --bundle {input.bundle} --data {input.data} --out {output.cells} > {log} 2>&1"
+
+
+rule score:
+    input:
+        predictions="predictions/{task}/{dataset}/{setting}/{bundle}.parquet",
+        cells="predictions/{task}/{dataset}/{setting}/{bundle}.json",
+    output:
+        rows="scores/{task}/{dataset}/{setting}/{bundle}.parquet",
+        replicates="scores/{task}/{dataset}/{setting}/{bundle}.npz",
+    log:
+        "logs/score/{task}/{dataset}/{setting}/{bundle}.log",
+    conda:
+        "../envs/prior.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=job.settings("score"),
+        code=job.code("score"),
+    shell:
+        "prior score --settings {params.settings:q} --predictions {input.predictions}"
+        " --out {output.rows} > {log} 2>&1"

@@ -1,0 +1,83 @@
+RESULTS = job.settings("results")
+
+
+rule collect:
+    input:
+        predictions=graph.score_files(),
+        scores=expand("scores/{job}.parquet", job=graph.jobs()),
+    output:
+        expand("results/{file}", file=COLLECTED),
+    log:
+        "logs/collect.log",
+    conda:
+        "../envs/prior.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=RESULTS,
+        code=job.code("collect"),
+    shell:
+        "prior collect {input.scores} --settings {params.settings:q} --out results/results.csv > {log} 2>&1"
+
+
+rule tables:
+    input:
+        "results/results.csv",
+        "results/tables/differences.csv",
+    output:
+        expand("results/{file}", file=graph.table_files()),
+    log:
+        "logs/tables.log",
+    conda:
+        "../envs/prior.yaml"
+    params:
+        settings=RESULTS,
+        code=job.code("tables"),
+    shell:
+        "prior tables --settings {params.settings:q} --out results/tables > {log} 2>&1"
+
+
+rule plots:
+    input:
+        "results/results.csv",
+        "results/tables/differences.csv",
+        expand("models/{bundle}/training.csv", bundle=graph.bundles),
+        expand("predictions/{job}.json", job=graph.jobs()),
+    output:
+        report(
+            expand("results/{file}", file=graph.plot_files()),
+            category="Plots",
+            caption="../report/plots.rst",
+        ),
+    log:
+        "logs/plots.log",
+    conda:
+        "../envs/prior.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=RESULTS,
+        code=job.code("plots"),
+    shell:
+        "prior plots --settings {params.settings:q} --out results/plots > {log} 2>&1"
+
+
+rule page:
+    input:
+        "results/runs.csv",
+        "results/results.csv",
+        "results/tables/differences.csv",
+        expand("results/{file}", file=graph.plot_files()),
+    output:
+        report("results/index.html", category="Page", caption="../report/page.rst"),
+    log:
+        "logs/page.log",
+    conda:
+        "../envs/prior.yaml"
+    params:
+        settings=RESULTS,
+        code=job.code("page"),
+    shell:
+        "prior page --settings {params.settings:q} --out {output} > {log} 2>&1"
