@@ -205,13 +205,11 @@ def plots(settings: Settings, out: Folder) -> None:
 @app.command()
 def page(settings: Settings, out: Out) -> None:
     """Write the self-contained page."""
-    from prior.provenance import git_commit
     from prior.results.page import page as run
 
     given = json.loads(settings)
     facts = {
         "experiment": given["experiment"],
-        "commit": git_commit(),
         "bundles": ", ".join(given["bundles"]),
     }
     run(

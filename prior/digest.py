@@ -73,11 +73,11 @@ class _Stripped(ast.NodeTransformer):
             node.body = body[1:]  # type: ignore[attr-defined]
         return node
 
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _without_docstring  # noqa: N815
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _without_docstring
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         named = {target.id for target in node.targets if isinstance(target, ast.Name)}
         return None if named & REGISTRIES else node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         return None if isinstance(node.target, ast.Name) and node.target.id in REGISTRIES else node

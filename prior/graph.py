@@ -153,7 +153,7 @@ class Graph:
         }
 
     def features_settings(self, bundle: str, dataset: str) -> dict[str, Any]:
-        """Arguments of the frozen features of one bundle on one data set; maps only if a dense task reads them."""
+        """Arguments of one bundle's features on one data set; maps only if a dense task reads them."""
         dense = any(
             evaluation.dataset == dataset and evaluation.task in DENSE_TASKS
             for evaluation in self.evaluations.values()

@@ -26,7 +26,7 @@ class Phantom(_Section):
 
 
 class Dataset(_Section):
-    """One data set: who reads it, where it lies (`root: null` simulates `images` of them), how it is split."""
+    """One data set: its reader, its folder (`root: null` simulates `images` of them), its splits."""
 
     reader: Name
     root: str | None

@@ -44,7 +44,7 @@ def run_manifest(clock: RunClock, **extra: Any) -> dict[str, Any]:
         "started": clock.started.isoformat(timespec="seconds"),
         "seconds": round(clock.seconds(), 3),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "code": _commit(),
+        "code": commit(),
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "hardware": _hardware(),
@@ -58,7 +58,8 @@ def hash_patients(keys: Iterable[str]) -> list[str]:
     return sorted({hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys})
 
 
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
+    """Return the Git commit of the code and whether tracked files differ from it; None outside Git."""
     folder = Path(__file__).resolve().parent
     try:
         head = _git(folder, "rev-parse", "HEAD")

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 from prior.errors import InputError
 
@@ -46,6 +45,9 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(self, config: TextEncoderConfig) -> None:
+        # Imported here: it takes a second, and image-only jobs never build a text encoder.
+        from transformers import BertConfig, BertModel
+
         super().__init__()
         if config.width % config.heads:
             raise InputError(
@@ -85,6 +87,8 @@ def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
     """
     if config.pretrained is None:
         return config
+    from transformers import AutoConfig
+
     found = _from_pretrained(AutoConfig, config.pretrained)
     if found.vocab_size != config.vocab_size:
         raise InputError(
@@ -105,6 +109,8 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
         torch.manual_seed(seed)
         encoder = TextEncoder(config)
         if config.pretrained is not None:
+            from transformers import AutoModel
+
             weights = _from_pretrained(AutoModel, config.pretrained).state_dict()
             positions = "embeddings.position_embeddings.weight"
             weights[positions] = weights[positions][: config.max_tokens]

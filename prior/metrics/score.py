@@ -147,6 +147,8 @@ class Scorer:
         self.shared = _description(info, stem)
         self.n_resamples = n_resamples
         self.source = f"{info['dataset']}|{self.shared['split']}|{seed}"
+        if info.get("knobs", {}).get("feature") == "metadata":
+            self.shared = _baseline_description(self.shared, "metadata_only")
         self.baselines_done: set[tuple[str, str, int]] = set()
 
     def cell(self, cell: Mapping[str, Any], frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Floats]]:

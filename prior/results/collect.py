@@ -115,7 +115,12 @@ def _run_row(path: Path) -> dict[str, Any]:
     hardware = info.get("hardware", "")
     if not isinstance(hardware, str):
         hardware = json.dumps(hardware, sort_keys=True)
-    return {"run": name, "seconds": info.get("seconds"), "commit": info.get("commit"), "hardware": hardware}
+    return {
+        "run": name,
+        "seconds": info.get("seconds"),
+        "commit": info["code"]["commit"],
+        "hardware": hardware,
+    }
 
 
 def _run_files(predictions: Sequence[Path]) -> list[Path]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prior.data.files import read_json
 from prior.metrics.arrays import Bools
 from prior.results.panels import heading, subplots
 from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
@@ -78,29 +77,24 @@ def _study_findings(prepared: Path) -> dict[str, str]:
     }
 
 
-def retrieval_examples(file: Path, prepared: Path, store: Path, simulated: bool, out: Path) -> None:
+def retrieval_examples(file: Path, prepared: Path, simulated: bool, out: Path) -> None:
     """Draw query images and the findings of the five reports that rank first; correct ones are marked.
 
     Args:
-        file: JSON with `queries`: list of `row` (in the image store), `study_id`, `top` (study ids by rank).
+        file: `.npz` with `images` uint8 [n, H, W], `study_id` [n] and `top` [n, 5], study ids by rank.
         prepared: folder of the prepared data set (`images.parquet`, `labels.parquet`).
-        store: the image store, `images_<size>_<fit>.npy`.
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    queries: Sequence[Mapping[str, Any]] = read_json(file)["queries"][:MAX_CASES]
-    if not queries:
-        return
-    findings, pixels = _study_findings(prepared), np.load(store, mmap_mode="r")
+    with np.load(file, allow_pickle=False) as archive:
+        images, studies, top = (archive[key][:MAX_CASES] for key in ("images", "study_id", "top"))
+    findings = _study_findings(prepared)
     with figure_style():
-        figure, grid = subplots(len(queries), 6, (8.2, 1.3 * len(queries) + 0.6))
-        for cells, query in zip(grid, queries, strict=True):
-            own = str(query["study_id"])
-            cells[0].imshow(np.asarray(pixels[query["row"]]), cmap="gray", vmin=0, vmax=255)
+        figure, grid = subplots(len(images), 6, (8.2, 1.3 * len(images) + 0.6))
+        for cells, image, own, ranked in zip(grid, images, map(str, studies), top, strict=True):
+            cells[0].imshow(image, cmap="gray", vmin=0, vmax=255)
             cells[0].set_ylabel(findings.get(own, ""), fontsize=6.5, rotation=0, ha="right", va="center")
-            for rank, (axes, study) in enumerate(
-                zip(cells[1:], map(str, query["top"]), strict=False), start=1
-            ):
+            for rank, (axes, study) in enumerate(zip(cells[1:], map(str, ranked), strict=False), start=1):
                 same = findings.get(study, "") == findings.get(own, "")
                 mark = "exact pair" if study == own else "same findings" if same else ""
                 colour = PALETTE[2] if mark else INK
@@ -118,7 +112,7 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
     """Draw `examples_segmentation_<dataset>` and `examples_retrieval_<bundle>` where a task left examples.
 
     Args:
-        stems: prediction files without suffix; `<stem>.examples.npz` or `.examples.json` may lie beside them.
+        stems: prediction files without suffix; `<stem>.examples.npz` may lie beside them.
         prepared_root: `data/prepared`.
         simulated: puts the warning into titles.
         out: folder.
@@ -126,12 +120,13 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
     masks: dict[str, dict[str, Path]] = {}
     for stem in sorted(stems):
         dataset, setting, bundle = stem.parts[-3:]
-        arrays, ranking = Path(f"{stem}.examples.npz"), Path(f"{stem}.examples.json")
-        if arrays.exists():
-            masks.setdefault(f"{dataset}_{setting}", {})[bundle.split("-")[0]] = arrays
-        stores = sorted((prepared_root / dataset).glob("images_*.npy"))
-        if ranking.exists() and stores:
+        archive = Path(f"{stem}.examples.npz")
+        if not archive.exists():
+            continue
+        if stem.parts[-4] == "segmentation":
+            masks.setdefault(f"{dataset}_{setting}", {})[bundle.split("-")[0]] = archive
+        else:
             target = out / f"examples_retrieval_{bundle}"
-            retrieval_examples(ranking, prepared_root / dataset, stores[0], simulated, target)
+            retrieval_examples(archive, prepared_root / dataset, simulated, target)
     for name, files in masks.items():
         segmentation_examples(files, simulated, out / f"examples_segmentation_{name}")

@@ -1,10 +1,12 @@
 """What every downstream task receives and gives back, and which images a cell may use."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from prior.data.prepared import PreparedDataset
 from prior.data.splits import take_fraction
@@ -40,10 +42,12 @@ class CellResult:
     Attributes:
         predictions: one task-specific row per prediction, or None if the cell was refused.
         info: sizes and what was selected; `omitted` gives the reason for a refusal.
+        examples: arrays behind a picture of a few test cases, the same cases for every bundle.
     """
 
     predictions: pd.DataFrame | None
     info: dict[str, Any]
+    examples: Mapping[str, NDArray[Any]] | None = None
 
 
 def omitted(reason: str, **info: Any) -> CellResult:

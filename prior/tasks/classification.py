@@ -58,7 +58,7 @@ def evaluate(
         InputError: a frozen protocol without cached features, or no finding to classify.
     """
     findings = finding_names(data, protocol)
-    pooled = load_features(features, bundle, data, levels=False).pooled if protocol["frozen"] else None
+    pooled = _features(bundle, data, protocol, features) if protocol["frozen"] else None
     for cell in cells:
         train = training_images(data, protocol, cell)
         labels = label_matrix(data, train["image_id"], findings, protocol)
@@ -76,7 +76,35 @@ def evaluate(
         elif pooled is None:
             yield cell, _finetuned(bundle, data, protocol, cell, work, findings, info)
         else:
-            yield cell, _probed(np.asarray(pooled), data, protocol, cell, findings, info)
+            yield cell, _probed(pooled, data, protocol, cell, findings, info)
+
+
+def _features(
+    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None
+) -> NDArray[np.float32]:
+    """Return what the probe sees, [store rows, features]: the mean of the last map, or metadata alone."""
+    if protocol["feature"] == "metadata":
+        return metadata_features(data.images)
+    return np.asarray(load_features(features, bundle, data, levels=False).pooled)
+
+
+def metadata_features(images: pd.DataFrame) -> NDArray[np.float32]:
+    """Return view, sex, age and follow-up number, [store rows, features]: what a shortcut could use.
+
+    An unknown age is the mean age, with a flag of its own.
+
+    Args:
+        images: the table of a prepared dataset.
+    """
+    age = images["age"].astype(float)
+    known = pd.get_dummies(images[["view", "sex"]].astype("string").fillna("unknown"))
+    numbers = pd.DataFrame(
+        {"age": age.fillna(age.mean() if age.notna().any() else 0.0), "no_age": age.isna()}
+    ).assign(follow_up=images["study_order"].astype(float))
+    table = pd.concat([known, numbers], axis=1).to_numpy(np.float32)
+    found = np.zeros((int(images["row"].max()) + 1, table.shape[1]), dtype=np.float32)
+    found[images["row"]] = table
+    return found
 
 
 def _refusal(protocol: Protocol, labels: Floats) -> str | None:

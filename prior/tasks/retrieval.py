@@ -8,6 +8,7 @@ All counts are expectations over random orders of tied candidates.
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from prior.tasks.embeddings import Embedder
 from prior.tasks.ranking import Bools, expected_hits, expected_rank
 
 CUTS = (1, 5, 10)
+EXAMPLES = 6
 _DECIMALS = 6
 
 
@@ -55,7 +57,17 @@ def evaluate(
         identical = _equal(np.array([normalised_text(text) for text in texts]))
         predictions = _predictions(pool, similarity, identical, _same_labels(data, pool["image_id"]))
         info = {"n_train": 0, "n_test": len(pool), "n_pos": len(pool), "pool": len(pool)}
-        yield cell, CellResult(predictions, info)
+        yield cell, CellResult(predictions, info, _examples(pool, pixels, similarity))
+
+
+def _examples(
+    pool: pd.DataFrame, pixels: NDArray[np.uint8], similarity: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """Return the first query images [n, H, W] and the studies of the five reports that rank first, [n, 5]."""
+    studies = pool["study_id"].to_numpy(dtype=str)
+    top = np.argsort(-similarity[:EXAMPLES], axis=1, kind="stable")[:, :5]
+    rows = pool["row"].to_numpy(np.int64)[:EXAMPLES]
+    return {"images": np.asarray(pixels[rows]), "study_id": studies[:EXAMPLES], "top": studies[top]}
 
 
 def _pool(

@@ -1,6 +1,7 @@
 """Run one bundle on one task, dataset and protocol: every cell, resumably, into one table."""
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -142,8 +143,20 @@ def _save_cell(folder: Path, cell: Cell, result: CellResult) -> None:
         columns = [*KEYS, *result.predictions.columns]
         with atomic_path(folder / f"{cell.name}.parquet") as path:
             frame[columns].astype({"fraction": float}).to_parquet(path, index=False)
+    if result.examples:
+        with atomic_path(folder / f"{cell.name}.npz") as path:
+            np.savez_compressed(path, allow_pickle=False, **result.examples)
     # Last, because the JSON file says that the cell is finished.
     write_json(folder / f"{cell.name}.json", {**asdict(cell), **result.info})
+
+
+def _write_examples(out_stem: Path, cells: Sequence[Cell], folder: Path) -> None:
+    """Keep the examples of one cell, at 10 % of the labels where there is one."""
+    kept = [folder / f"{cell.name}.npz" for cell in sorted(cells, key=lambda cell: cell.fraction != 0.1)]
+    kept = [path for path in kept if path.exists()]
+    if kept:
+        with atomic_path(out_stem.with_name(out_stem.name + ".examples.npz")) as path:
+            shutil.copyfile(kept[0], path)
 
 
 def _write(
@@ -159,6 +172,7 @@ def _write(
     empty = pd.DataFrame(columns=[*KEYS, "image_id", "patient_id"])
     with atomic_path(out_stem.with_name(out_stem.name + ".parquet")) as path:
         (pd.concat(frames, ignore_index=True) if frames else empty).to_parquet(path, index=False)
+    _write_examples(out_stem, cells, folder)
     record = {
         "bundle": {"name": bundle.name, **bundle.info.model_dump(mode="json")},
         "task": protocol.task,

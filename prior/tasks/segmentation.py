@@ -29,6 +29,7 @@ from prior.tasks.dense import DenseSource, dense_source, image_size, in_batches,
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows
 
+EXAMPLES = 6
 THRESHOLDS = np.arange(1, 20) / 20
 
 
@@ -183,7 +184,28 @@ def evaluate(
         test = test_images(data, protocol, cell)
         frame = _counts(job, test, masks, threshold)
         selected["threshold"] = threshold
-        yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected})
+        examples = _examples(job, data, test, masks, threshold, protocol["fit"])
+        yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected}, examples)
+
+
+def _examples(
+    job: SegmentationJob,
+    data: PreparedDataset,
+    test: pd.DataFrame,
+    masks: NDArray[np.uint8],
+    threshold: float,
+    fit: str,
+) -> dict[str, NDArray[Any]]:
+    """Return the first test images with a mask, [n, H, W], with the true and the predicted mask."""
+    rows = test["row"].to_numpy(np.int64)
+    rows = rows[masks[rows].any(axis=(1, 2))][:EXAMPLES]
+    if not len(rows):
+        return {}
+    return {
+        "images": np.asarray(data.pixels(masks.shape[1], fit)[rows]),
+        "truth": masks[rows] > 0,
+        "predicted": job.probabilities(rows) >= threshold,
+    }
 
 
 def _sizes(

@@ -144,7 +144,10 @@ def write_predictions(
         "bundle": bundle,
     }
     write_json(Path(f"{stem}.json"), info)
-    write_json(Path(f"{stem}.run.json"), {"seconds": 12.5, "commit": "abc", "hardware": {"cpu": "2 cores"}})
+    write_json(
+        Path(f"{stem}.run.json"),
+        {"seconds": 12.5, "code": {"commit": "abc", "dirty": False}, "hardware": {"cpu": "2 cores"}},
+    )
     return stem
 
 

@@ -187,11 +187,14 @@ def write_examples(run: Path) -> list[Path]:
             arrays = {"images": images, "truth": truth, "predicted": np.roll(truth, 3, axis=2)}
             np.savez(f"{stem}.examples.npz", **arrays)
         if stem.parts[-4] == "retrieval":
-            query = {"row": 1, "study_id": "s1", "top": ["s0", "s1", "s2"]}
-            Path(f"{stem}.examples.json").write_text(json.dumps({"queries": [query]}))
+            arrays = {
+                "images": images[:1],
+                "study_id": np.array(["s1"]),
+                "top": np.array([["s0", "s1", "s2"]]),
+            }
+            np.savez(f"{stem}.examples.npz", **arrays)
     prepared = run / "data" / "prepared" / "mimic_cxr"
     prepared.mkdir(parents=True, exist_ok=True)
-    np.save(prepared / "images_32_pad.npy", images)
     ids = [f"i{k}" for k in range(3)]
     table = pd.DataFrame({"image_id": ids, "study_id": ["s0", "s1", "s2"]})
     table.to_parquet(prepared / "images.parquet")
