@@ -63,6 +63,8 @@ class Prior(Method):
         self.image_encoder = ImageEncoder(image)
         self.text_encoder = TextEncoder(text)
         channels = self.image_encoder.last_channels
+        # From scratch, all images start with nearly the same features; centring them lets the contrast begin.
+        self.standardise = nn.BatchNorm2d(channels, affine=False) if settings.standardise else nn.Identity()
         side = -(-image.input_size // self.image_encoder.strides[-1])
         self.image_pool = AttentionPool(channels, settings.heads, entries=side * side)
         self.global_projection = linear(channels, width)
@@ -90,7 +92,7 @@ class Prior(Method):
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode images [B, 1, H, W]; see `Method`."""
-        last = self.image_encoder(images)[-1]
+        last = self.standardise(self.image_encoder(images)[-1].float())
         regions = last.flatten(2).transpose(1, 2)
         return ImageFeatures(
             global_=self.global_projection(self.image_pool(regions)),
@@ -176,8 +178,8 @@ class Prior(Method):
         settings, config = self.settings, self.image_encoder.config
         hidden = sample_patch_mask(len(images), size, settings.mask_patch, settings.mask_ratio, images.device)
         # Downstream tasks see whole images: the statistics they use must not come from masked ones.
-        with keep_running_statistics(self.image_encoder):
-            last = self.image_encoder(images.masked_fill(hidden, config.mean))[-1]
+        with keep_running_statistics(self.image_encoder), keep_running_statistics(self.standardise):
+            last = self.standardise(self.image_encoder(images.masked_fill(hidden, config.mean))[-1].float())
         regions = self.region_projection(last.flatten(2).transpose(1, 2))
         contexts = self.local_attention(regions, reports.sentences, reports.mask).of_regions
         reconstruction = self.image_decoder(regions, contexts, (last.shape[2], last.shape[3]), size)

@@ -32,6 +32,8 @@ class PriorSettings(BaseModel):
         width: width of all projected features [768].
         heads: attention heads of pools and report decoder [8; decoder 12]; must divide the width and the
             channels of the image encoder's last map.
+        standardise: centre and scale the channels of the last map over the batch before every projection;
+            training from scratch needs it [false].
         temperature: initial temperature of the global contrast, learnt, not clamped [0.01].
         local_temperature: that of the sentence contrast [0.01].
         prototypes: size of the bank [512].
@@ -53,6 +55,7 @@ class PriorSettings(BaseModel):
     variant: Literal["described"] = "described"
     width: int = Field(128, ge=2)
     heads: int = Field(8, ge=1)
+    standardise: bool = True
     temperature: float = Field(0.07, gt=0)
     local_temperature: float = Field(0.07, gt=0)
     prototypes: int = Field(512, ge=1)
@@ -64,7 +67,7 @@ class PriorSettings(BaseModel):
     mask_ratio: float = Field(0.5, ge=0, le=1)
     mask_patch: int = Field(16, ge=1)
     epochs: tuple[float, float, float] = (2, 2, 2)
-    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 5e-4)
+    learning_rates: tuple[float, float, float] = (5e-4, 5e-4, 5e-4)
     warmup_epochs: tuple[float, float, float] = (0.25, 0.25, 0.25)
     warmup_from: tuple[float, float, float] = (1e-5, 1e-5, 1e-5)
 
