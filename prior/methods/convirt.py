@@ -22,8 +22,8 @@ class ConvirtSettings(BaseModel):
     Attributes:
         dim: width of the shared space (512 in the paper).
         temperature: divisor of the cosine similarity, not learned.
-        draws: sentences drawn per report and step (1 in the paper); their losses are averaged over one pass of
-            the images, which leaves the expectation as it is and lowers its variance.
+        draws: sentences drawn per report and step (1 in the paper); their losses are averaged over one pass
+            of the images, which leaves the expectation as it is and lowers its variance.
         image_weight: weight of image to report; report to image has the rest.
         learning_rate: peak (1e-4 in the paper, with pre-trained encoders).
         warmup_epochs: linear warm-up from zero.

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prior import params
+from prior.errors import InputError
+from prior.graph import Graph
+
+PROJECT = Path(__file__).parents[1]
+
+
+def graph(*overlays: str) -> Graph:
+    paths = [PROJECT / f"workflow/experiments/{name}.yaml" for name in overlays]
+    return Graph(params.load(PROJECT / "params.yaml", *paths), PROJECT)
+
+
+def test_methods_without_text_have_no_zero_shot_or_retrieval_jobs() -> None:
+    jobs = graph().jobs("zero_shot") + graph().jobs("retrieval")
+    assert {job.rsplit("/", 1)[1] for job in jobs} == {"convirt-default-s0", "prior-described-s0"}
+
+
+def test_an_overlay_uses_only_the_data_sets_that_it_names() -> None:
+    assert set(graph("real_small").datasets) == {
+        "nih_small",
+        "kermany",
+        "kermany_lungs",
+        "chestx_det",
+        "lesion_boxes",
+    }
+
+
+def test_settings_hold_what_the_job_depends_on_and_nothing_of_other_methods() -> None:
+    first = graph()
+    settings = first.pretrain_settings("convirt-default-s0")
+    assert settings["method"] == "convirt"
+    assert settings["seed"] == 0
+    assert "prior" not in str(settings)
+    assert "seeds" not in settings
+
+
+def test_every_default_file_lies_below_an_output_of_dvc() -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    outputs = [
+        next(iter(out)) for stage in stages.values() for out in stage["outs"] + stage.get("metrics", [])
+    ]
+    default = graph()
+    files = default.data_files() + default.model_files() + default.score_files() + default.result_files()
+    assert [
+        file for file in files if not any(file == out or file.startswith(f"{out}/") for out in outputs)
+    ] == []
+
+
+def test_a_real_root_must_exist(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("data_root: /nowhere\ndatasets: {chexpert: {root: chexpert}}\n")
+    real = Graph(params.load(PROJECT / "params.yaml", overlay), PROJECT)
+    with pytest.raises(InputError, match=r"datasets\.chexpert\.root.*/nowhere/chexpert does not exist"):
+        real.check_roots()
+
+
+def test_code_digests_differ_between_methods_but_not_between_seeds() -> None:
+    default = graph()
+    assert default.code("pretrain", "convirt-default-s0") != default.code("pretrain", "prior-described-s0")
+    assert default.code("evaluate", "detection") != default.code("evaluate", "classification")
