@@ -1,0 +1,53 @@
+"""What the Snakemake rules need of the graph, as functions of wildcards."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prior.graph import Graph, canonical
+
+
+class Rules:
+    """Settings, code digests and inputs of the rules of one experiment."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+
+    def settings(self, stage: str) -> Callable[[Any], str]:
+        """Canonical settings of a `stage` job."""
+        graph = self.graph
+        functions: dict[str, Callable[[Any], Any]] = {
+            "simulate": lambda wildcards: graph.simulate_settings(wildcards.dataset),
+            "prepare": lambda wildcards: graph.prepare_settings(wildcards.dataset),
+            "tokenize": lambda wildcards: graph.tokenize_settings(),
+            "pretrain": lambda wildcards: graph.pretrain_settings(wildcards.bundle),
+            "features": lambda wildcards: graph.features_settings(wildcards.bundle, wildcards.dataset),
+            "evaluate": lambda wildcards: graph.evaluate_settings(_stem(wildcards), wildcards.bundle),
+            "score": lambda wildcards: graph.score_settings(),
+            "results": lambda wildcards: graph.results_settings(),
+        }
+        return lambda wildcards: canonical(functions[stage](wildcards))
+
+    def code(self, stage: str) -> Callable[[Any], str]:
+        """Digest of the code that a `stage` job runs."""
+        wildcard = {"simulate": "dataset", "prepare": "dataset", "pretrain": "bundle", "evaluate": "task"}
+        return lambda wildcards: self.graph.code(stage, getattr(wildcards, wildcard.get(stage, ""), ""))
+
+    def raw(self, wildcards: Any) -> list[str]:
+        """The stamp of a simulated raw folder; nothing for a real one, which no rule makes."""
+        simulated = self.graph.params.datasets[wildcards.dataset].root is None
+        return [f"data/raw/{wildcards.dataset}/simulation.json"] if simulated else []
+
+    def sentences(self, wildcards: Any) -> list[str]:
+        """The sentences that retrieval reads."""
+        wanted = wildcards.task == "retrieval"
+        return [f"data/prepared/{wildcards.dataset}/sentences.parquet"] if wanted else []
+
+    def features(self, wildcards: Any) -> list[str]:
+        """The feature manifest that a frozen protocol reads."""
+        protocol = self.graph.protocol(_stem(wildcards))
+        frozen = protocol["frozen"] and protocol["uses_labels"]
+        return [f"features/{wildcards.bundle}/{wildcards.dataset}/manifest.json"] if frozen else []
+
+
+def _stem(wildcards: Any) -> str:
+    return f"{wildcards.task}/{wildcards.dataset}/{wildcards.setting}"
