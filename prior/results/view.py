@@ -60,7 +60,7 @@ def metric_title(metric: str) -> str:
 def _with_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     key = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "metric"]
     cells = rows[rows["seed"].notna()]
-    cells = cells.assign(unit=cells["pretrain_seed"].astype(str) + "/" + cells["seed"].astype(str))
+    cells = cells.assign(unit=cells["pretrain_seed"].map(str) + "/" + cells["seed"].map(str))
     counts = cells.groupby(key, dropna=False)["unit"].nunique().rename("n_seeds").reset_index()
     return aggregated(rows).merge(counts, on=key, how="left")
 

@@ -176,6 +176,11 @@ def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
     assert all(name in headline for name in ("chance", "random", "convirt", "prior", "Detection"))
 
 
+def test_every_row_counts_its_seeds_also_without_a_pretraining_seed(run: Path) -> None:
+    view = load_view(run / "results" / "results.csv")
+    assert (view["n_seeds"].dropna() >= 1).all()
+
+
 def write_examples(run: Path) -> list[Path]:
     stems = sorted(path.with_suffix("") for path in (run / "predictions").rglob("*.parquet"))
     generator = np.random.default_rng(0)
