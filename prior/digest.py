@@ -7,10 +7,18 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 REGISTRIES = {"READERS", "METHODS", "TASKS", "SIMULATORS"}
+# Files that are no modules, by the module that reads them; a protocol's knobs are settings of its jobs.
+ASSETS = {
+    "prior.phantom.grammar": "phantom/language/*.yaml",
+    "prior.tasks.prompts": "tasks/prompts/*.yaml",
+    "prior.results.page": "results/page.[chj]*",
+}
 
 
 def code_digest(*modules: str) -> str:
     """Hash the syntax trees of `modules` and of every `prior` module that they import, directly or not.
+
+    The `ASSETS` of these modules (templates, word lists) are hashed as they are.
 
     Registries (name → module path) are left out, so that a new method does not make old results stale;
     callers name the registered module that a job uses.
@@ -48,8 +56,10 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     if path is None:
         raise FileNotFoundError(f"no module {module}")
     tree = _Stripped().visit(ast.parse(path.read_text(encoding="utf-8")))
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return digest, tuple(_imports(tree))
+    digest = hashlib.sha256(ast.dump(tree).encode())
+    for asset in sorted(PACKAGE.glob(ASSETS[module])) if module in ASSETS else []:
+        digest.update(asset.read_bytes())
+    return digest.hexdigest(), tuple(_imports(tree))
 
 
 def _imports(tree: ast.AST) -> set[str]:

@@ -53,3 +53,21 @@ def test_a_registry_entry_does_not_count_but_the_rest_of_the_file_does(package: 
 def test_unknown_module(package: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"prior\.missing"):
         digest.code_digest("prior.missing")
+
+
+def test_a_template_counts_for_the_module_that_reads_it(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digest, "ASSETS", {"prior.b": "*.j2"})
+    asset = package / "b.html.j2"
+    asset.write_text("one")
+    assert changed(asset, "two", "prior.a")
+    assert not changed(asset, "three", "prior.other")
+
+
+def test_every_file_that_is_no_module_has_a_reader() -> None:
+    claimed = {path for pattern in digest.ASSETS.values() for path in digest.PACKAGE.glob(pattern)}
+    files = [path for path in digest.PACKAGE.rglob("*") if path.is_file()]
+    found = {path for path in files if path.suffix not in {".py", ".pyc"}}
+    assert {path for path in found - claimed if path.parent.name != "protocols"} == set()
+    assert not {path for path in claimed if path.suffix == ".py"}
