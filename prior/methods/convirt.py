@@ -24,6 +24,9 @@ class ConvirtSettings(BaseModel):
         temperature: divisor of the cosine similarity, not learned.
         draws: sentences drawn per report and step (1 in the paper); their losses are averaged over one pass
             of the images, which leaves the expectation as it is and lowers its variance.
+        standardise: centre and scale the channels of the last map over the batch before the projection;
+            from scratch all images start with nearly equal features, and the contrast could not begin
+            (false in the paper).
         image_weight: weight of image to report; report to image has the rest.
         learning_rate: peak (1e-4 in the paper, with pre-trained encoders).
         warmup_epochs: linear warm-up from zero.
@@ -33,7 +36,8 @@ class ConvirtSettings(BaseModel):
 
     dim: int = Field(default=128, gt=0)
     temperature: float = Field(default=0.1, gt=0)
-    draws: int = Field(default=6, ge=1)
+    draws: int = Field(default=3, ge=1)
+    standardise: bool = True
     image_weight: float = Field(default=0.75, ge=0, le=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup_epochs: float = Field(default=0.2, ge=0)
@@ -51,7 +55,9 @@ class Convirt(Method):
         self.settings = settings
         self.image_encoder = ImageEncoder(image)
         self.text_encoder = TextEncoder(text)
-        self.image_projection = _projection(self.image_encoder.last_channels, settings.dim)
+        channels = self.image_encoder.last_channels
+        self.standardise = nn.BatchNorm2d(channels, affine=False) if settings.standardise else nn.Identity()
+        self.image_projection = _projection(channels, settings.dim)
         self.text_projection = _projection(text.width, settings.dim)
         weights = {"image_to_report": settings.image_weight, "report_to_image": 1 - settings.image_weight}
         self.stages = [
@@ -66,7 +72,7 @@ class Convirt(Method):
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Project the pooled map and each of its positions."""
-        last = self.image_encoder(images)[-1]
+        last = self._map(images)
         local = self.image_projection(last.flatten(2).transpose(1, 2))
         height, width = last.shape[2:]
         return ImageFeatures(self.image_projection(last.mean(dim=(2, 3))), local, (height, width))
@@ -83,19 +89,12 @@ class Convirt(Method):
         return ReportFeatures(global_, sentences, mask, local, tokens.mask)
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Contrast images with one random sentence each; terms `image_to_report` and `report_to_image`."""
-        draws = self.settings.draws
-        images = self.image_projection(self.image_encoder.pooled(batch.images))
+        """Contrast images with random sentences: terms `image_to_report` and `report_to_image`."""
+        images = self.image_projection(self._map(batch.images).mean(dim=(2, 3)))
+        draws = self._draw_sentences(batch)
         scale = 1 / self.settings.temperature
-        to_report, to_image = (
-            images.new_zeros((), dtype=torch.float32),
-            images.new_zeros((), dtype=torch.float32),
-        )
-        for _ in range(draws):
-            draw = torch.rand(len(batch.ids), device=batch.ids.device)
-            reports = self._embed(pick_sentence(batch, (draw * batch.n_sentences).long()))
-            to_report = to_report + info_nce(images, reports, scale) / draws
-            to_image = to_image + info_nce(reports, images, scale) / draws
+        to_report = torch.stack([info_nce(images, sentences, scale) for sentences in draws]).mean()
+        to_image = torch.stack([info_nce(sentences, images, scale) for sentences in draws]).mean()
         return {
             "image_to_report": stage.terms["image_to_report"] * to_report,
             "report_to_image": stage.terms["report_to_image"] * to_image,
@@ -105,6 +104,24 @@ class Convirt(Method):
         """Return the cosine of the global embeddings."""
         u = functional.normalize(images.global_.float(), dim=-1)
         return {"global": u @ functional.normalize(reports.global_.float(), dim=-1).T}
+
+    def _map(self, images: Tensor) -> Tensor:
+        """Return the standardised last map, [B, C, h, w]."""
+        last: Tensor = self.standardise(self.image_encoder(images)[-1].float())
+        return last
+
+    def _draw_sentences(self, tokens: ReportTokens) -> Tensor:
+        """Embed random sentences of every report, [draws, B, D]; one pass of the text encoder for all."""
+        draws, count = self.settings.draws, len(tokens.ids)
+        repeated = ReportTokens(
+            ids=tokens.ids.repeat(draws, 1),
+            mask=tokens.mask.repeat(draws, 1),
+            sentence=tokens.sentence.repeat(draws, 1),
+            n_sentences=tokens.n_sentences.repeat(draws),
+        )
+        draw = torch.rand(draws * count, device=tokens.ids.device)
+        chosen = (draw * repeated.n_sentences).long()
+        return self._embed(pick_sentence(repeated, chosen)).view(draws, count, -1)
 
     def _embed(self, tokens: ReportTokens) -> Tensor:
         features = self.text_encoder(tokens.ids, tokens.mask)

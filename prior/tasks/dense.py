@@ -79,7 +79,7 @@ def dense_source(
     size = encoder.config.input_size
     pixels = data.pixels(size, protocol["fit"])
     first = _first(encoder.strides, finest)
-    return DenseSource(EncodedMaps(encoder, pixels, device, precision, first), size, device, precision)
+    return DenseSource(EncodedMaps(encoder, pixels, device, first), size, device, precision)
 
 
 def _first(strides: list[int], finest: int) -> int:

@@ -14,7 +14,7 @@ from prior.encoders.bundle import Bundle
 from prior.methods.base import Method, ReportTokens
 from prior.reports.tokens import encode_texts
 from prior.tasks.maps import tune_layout
-from prior.training.precision import autocast, choose_device, memory_format, resolve_precision
+from prior.training.precision import LAYOUT, autocast, choose_device, resolve_precision
 
 _BATCH = 64
 
@@ -32,7 +32,7 @@ class Embedder:
             raise ValueError(f"{bundle.name} has no text encoder")
         self._device = choose_device()
         self._precision = resolve_precision("auto", self._device)
-        self._method: Method = tune_layout(method, self._precision, self._device).eval()
+        self._method: Method = tune_layout(method, self._device).eval()
         self._tokenizer: Tokenizer = bundle.tokenizer()
         self._max_tokens = bundle.info.text.max_tokens
 
@@ -42,7 +42,7 @@ class Embedder:
         parts = []
         for start in range(0, len(rows), _BATCH):
             batch = load_images(pixels, rows[start : start + _BATCH], str(self._device))
-            batch = batch.contiguous(memory_format=memory_format(self._precision))
+            batch = batch.contiguous(memory_format=LAYOUT)
             with autocast(self._precision, self._device):
                 features = self._method.encode_images(batch).global_
             parts.append(functional.normalize(features.float(), dim=-1).cpu())

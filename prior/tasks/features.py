@@ -74,7 +74,7 @@ def extract_features(
     device = choose_device()
     resolved = resolve_precision(precision, device)
     bundle = load_bundle(bundle_path)
-    encoder = tune_layout(bundle.image_encoder(), resolved, device)
+    encoder = tune_layout(bundle.image_encoder(), device)
     pixels = data.pixels(encoder.config.input_size, fit)
     with ExitStack() as stack, torch.inference_mode(), autocast(resolved, device):
         stores: dict[str, NDArray[Any]] = {}

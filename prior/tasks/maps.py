@@ -1,7 +1,7 @@
 """Feature maps of chosen images: read from the cache (frozen) or computed by a trainable encoder."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prior.data.batches import load_images
 from prior.encoders.image import ImageEncoder
-from prior.training.precision import memory_format
+from prior.training.precision import LAYOUT
 
 if TYPE_CHECKING:
     from prior.tasks.features import Features
@@ -20,9 +20,9 @@ Augment = Callable[[Tensor], Tensor]
 M = TypeVar("M", bound=nn.Module)
 
 
-def tune_layout(module: M, precision: Literal["bf16", "fp32"], device: torch.device) -> M:
+def tune_layout(module: M, device: torch.device) -> M:
     """Move `module` to the device and into the memory layout that its convolutions run fastest in."""
-    return module.to(device=device).to(memory_format=memory_format(precision))
+    return module.to(device=device).to(memory_format=LAYOUT)
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
@@ -50,7 +50,8 @@ class CachedMaps(nn.Module):
 
     def forward(self, rows: Rows, augment: Augment | None = None) -> list[Tensor]:
         """Return the maps of store rows [B]: float32 [B, C_k, h_k, w_k], finest first."""
-        return [torch.from_numpy(level[rows].astype(np.float32)).to(self._device) for level in self._levels]
+        levels = [torch.from_numpy(level[rows].astype(np.float32)) for level in self._levels]
+        return [level.to(self._device).contiguous(memory_format=LAYOUT) for level in levels]
 
 
 class EncodedMaps(nn.Module):
@@ -60,7 +61,6 @@ class EncodedMaps(nn.Module):
         encoder: the network; it is changed by training.
         pixels: image store [N, H, W] uint8.
         device: where to compute.
-        precision: decides the memory layout.
         first: index of the finest level that is needed.
     """
 
@@ -69,12 +69,11 @@ class EncodedMaps(nn.Module):
         encoder: ImageEncoder,
         pixels: NDArray[np.uint8],
         device: torch.device,
-        precision: Literal["bf16", "fp32"],
         first: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = tune_layout(encoder, precision, device)
-        self._pixels, self._device, self._precision, self._first = pixels, device, precision, first
+        self.encoder = tune_layout(encoder, device)
+        self._pixels, self._device, self._first = pixels, device, first
         self.channels: Sequence[int] = encoder.channels[first:]
         self.strides: Sequence[int] = encoder.strides[first:]
 
@@ -88,5 +87,5 @@ class EncodedMaps(nn.Module):
         """Return the maps of store rows [B], of images changed by `augment` if given."""
         images = load_images(self._pixels, rows, str(self._device))
         images = images if augment is None else augment(images)
-        maps: list[Tensor] = self.encoder(images.contiguous(memory_format=memory_format(self._precision)))
+        maps: list[Tensor] = self.encoder(images.contiguous(memory_format=LAYOUT))
         return maps[self._first :]

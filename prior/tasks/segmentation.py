@@ -27,7 +27,7 @@ from prior.tasks.base import (
 )
 from prior.tasks.dense import DenseSource, dense_source, image_size, in_batches, to_tensor
 from prior.tasks.finetune import Job, search
-from prior.tasks.maps import Rows
+from prior.tasks.maps import Rows, tune_layout
 
 EXAMPLES = 6
 THRESHOLDS = np.arange(1, 20) / 20
@@ -116,7 +116,7 @@ class SegmentationJob(Job):
         targets = masks[train]
         self.positive = np.asarray(targets.any(axis=(1, 2)))
         head = UNetHead(source.maps.channels, protocol["decoder_channels"], float(targets.mean()))
-        self.maps, self.head = source.maps, head.to(self.device)
+        self.maps, self.head = source.maps, tune_layout(head, self.device)
         self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(head, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])

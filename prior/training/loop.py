@@ -15,7 +15,7 @@ from prior.data.files import atomic_path
 from prior.errors import InputError
 from prior.methods.base import Batch, Method, Stage
 from prior.training.checkpoint import load_checkpoint, restore_rng, save_checkpoint
-from prior.training.precision import autocast, memory_format
+from prior.training.precision import LAYOUT, autocast
 from prior.training.schedule import learning_rate
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Training:
             InputError: a loss is not finite; the batch is kept beside the resume file.
         """
         method.to(self.device)
-        method.to(memory_format=memory_format(self.precision))
+        method.to(memory_format=LAYOUT)
         method.train()
         saved = load_checkpoint(self.checkpoint)
         first = 0
@@ -119,7 +119,7 @@ class Training:
         self, method: Method, optimizer: torch.optim.Optimizer, stage: Stage, batch: Batch
     ) -> dict[str, float]:
         batch = batch.to(self.device)
-        batch.images = batch.images.contiguous(memory_format=memory_format(self.precision))
+        batch.images = batch.images.contiguous(memory_format=LAYOUT)
         with autocast(self.precision, self.device):
             losses = method.losses(batch, stage)
         terms = torch.stack([loss.float() for loss in losses.values()])

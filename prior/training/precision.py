@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 
 Precision = Literal["auto", "bf16", "fp32"]
+# Convolutions run faster with it in either number format (benchmarks/encoders.py).
+LAYOUT = torch.channels_last
 
 
 def choose_device() -> torch.device:
@@ -29,8 +31,3 @@ def _has_bf16(device: torch.device) -> bool:
 def autocast(precision: Literal["bf16", "fp32"], device: torch.device) -> AbstractContextManager[None]:
     """Return the context in which forward passes run; `fp32` leaves everything as it is."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def memory_format(precision: Literal["bf16", "fp32"]) -> torch.memory_format:
-    """Return channels-last where convolutions are faster with it, which is in bfloat16."""
-    return torch.channels_last if precision == "bf16" else torch.contiguous_format

@@ -159,7 +159,7 @@ def test_labels_follow_the_protocol(tiny):
 def test_cached_maps_are_what_the_encoder_gives(tiny):
     data, bundle = PreparedDataset(tiny["data"]), load_bundle(tiny["bundle"])
     features = load_features(tiny["features"], bundle, data, levels=True)
-    maps = EncodedMaps(bundle.image_encoder(), data.pixels(32), torch.device("cpu"), "fp32").eval()
+    maps = EncodedMaps(bundle.image_encoder(), data.pixels(32), torch.device("cpu")).eval()
     rows = np.array([5, 70, 119])
     with torch.inference_mode():
         computed = maps(rows)
@@ -181,7 +181,7 @@ def test_features_of_other_data_are_refused(tiny, tmp_path):
 
 def test_batch_norm_statistics_stay(tiny):
     data, bundle = PreparedDataset(tiny["data"]), load_bundle(tiny["bundle"])
-    maps = EncodedMaps(bundle.image_encoder(), data.pixels(32), torch.device("cpu"), "fp32").train()
+    maps = EncodedMaps(bundle.image_encoder(), data.pixels(32), torch.device("cpu")).train()
     before = {k: v.clone() for k, v in maps.encoder.state_dict().items() if "running" in k}
     assert before
     maps(np.arange(8))[-1].sum().backward()
