@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,12 @@ class ReportTokens:
 
     def to(self, device: torch.device) -> Self:
         """Return the same batch with every tensor on `device`."""
-        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return type(self)(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by field name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Return the tensors by field name, those that are there."""
+        every = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: tensor for name, tensor in every.items() if tensor is not None}
 
 
 @dataclass(kw_only=True)
@@ -63,9 +64,14 @@ class Batch(ReportTokens):
 
     Attributes:
         images: [B, 1, H, W] float in [0, 1].
+        second_view: another augmentation of the same images, like `images`; for methods that need it.
+        labels: [B, F] float, the method's findings: 1 present, 0 absent, NaN to be left out; for methods that
+            need them.
     """
 
     images: Tensor
+    second_view: Tensor | None = None
+    labels: Tensor | None = None
 
 
 @dataclass
@@ -111,8 +117,12 @@ class Method(nn.Module, ABC):
     Attributes:
         image_encoder: the network that the downstream tasks receive.
         stages: in order of training; empty where nothing is trained.
+        needs: fields of `Batch` that are filled for this method only.
+        findings: label columns that a method with the need `labels` learns from.
     """
 
+    needs: ClassVar[frozenset[Literal["second_view", "labels"]]] = frozenset()
+    findings: Sequence[str] = ()
     image_encoder: ImageEncoder
     stages: Sequence[Stage]
 

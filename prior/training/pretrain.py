@@ -18,6 +18,7 @@ from prior.methods.base import Batch, Method
 from prior.provenance import RunClock, hash_patients, run_manifest
 from prior.reports.tokens import ReportTokens
 from prior.training.initial import derive_seed, prepare_method
+from prior.training.labels import name_findings, training_labels
 from prior.training.loop import LogRow, Training
 from prior.training.pairs import TrainingPairs, find_pairs
 from prior.training.precision import choose_device, resolve_precision
@@ -49,6 +50,7 @@ def pretrain(
     clock = RunClock()
     chosen = PretrainSettings.parse(settings)
     data = PreparedDataset(data_root)
+    chosen = name_findings(chosen, data)
     method, info = prepare_method(chosen, tokens_root)
     training = None
     if method.stages:
@@ -100,7 +102,7 @@ def _prepare_training(
             "data": {**info.data, **hashes},
         }
     )
-    batches = _Batches(chosen, data, tokens, pairs, device)
+    batches = _Batches(chosen, data, tokens, pairs, device, method)
     plan = list(zip(method.stages, epochs, strict=True))
     steps = pairs.steps(chosen.batch_size)
     LOG.info("%d pairs, %d steps per epoch, %s on %s", len(pairs), steps, precision, device)
@@ -118,6 +120,7 @@ class _Batches:
         tokens: ReportTokens,
         pairs: TrainingPairs,
         device: torch.device,
+        method: Method,
     ) -> None:
         self.chosen = chosen
         self.device = str(device)
@@ -125,13 +128,27 @@ class _Batches:
         self.pixels = data.pixels(chosen.image.size, chosen.image.fit)
         self.tokens = tokens
         self.pairs = pairs
+        self.second_view = "second_view" in method.needs
+        self.labels = None
+        if "labels" in method.needs:
+            self.labels = training_labels(data, pairs.images, method.findings, chosen.method)
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(derive_seed(self.chosen.seed, f"augmentation {epoch}"))
+        generator = self._generator(f"augmentation {epoch}")
+        # Its own generator: the first view stays the one that all other methods see.
+        second = self._generator(f"second view {epoch}")
         for rows, studies in self.pairs.batches(self.chosen.seed, epoch, self.chosen.batch_size):
-            images = augment(load_images(self.pixels, rows, self.device), generator, self.strengths)
+            images = load_images(self.pixels, rows, self.device)
             reports = {name: torch.from_numpy(array) for name, array in self.tokens.batch(studies).items()}
-            yield Batch(images=images, **reports)
+            batch = Batch(images=augment(images, generator, self.strengths), **reports)
+            if self.second_view:
+                batch.second_view = augment(images, second, self.strengths)
+            if self.labels is not None:
+                batch.labels = torch.tensor(self.labels.loc[rows].to_numpy())
+            yield batch
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.chosen.seed, purpose))
 
 
 def _strengths(chosen: PretrainSettings) -> Augmentation:

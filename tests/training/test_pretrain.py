@@ -4,12 +4,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
 from prior.data.files import write_json
-from prior.encoders.bundle import load_bundle
+from prior.encoders.bundle import build_method, load_bundle
 from prior.errors import InputError
+from prior.methods import METHODS
 from prior.reports.tokens import ReportTokens
 from prior.training import loop
 from prior.training import pretrain as stage
@@ -39,6 +41,19 @@ class Prepared:
         self.root = root
         self.name = "toy"
         self.manifest = {"content_hash": "h", "simulated": True, "patient_family": "toy"}
+
+    @property
+    def labels(self):
+        import pandas as pd
+
+        present = [float(k % 2) for k in range(8)]
+        return pd.DataFrame(
+            {"image_id": [f"i{k}" for k in range(8)], "edema": present, "mass": present[::-1]}
+        )
+
+    @property
+    def findings(self):
+        return list(self.labels.columns[1:])
 
     def select(self, preset, seed, split):
         import pandas as pd
@@ -130,6 +145,60 @@ def test_text_encoders_start_equal(tokens_root):
     )
     start = convirt.text_encoder.state_dict()
     assert all(torch.equal(value, prior.text_encoder.state_dict()[name]) for name, value in start.items())
+
+
+def batches_of(monkeypatch, tokens_root, **changes):
+    """Train, and return the batches that the method was given."""
+    given, original = [], loop.Training._step
+
+    def step(self, method, optimizer, stage, batch):
+        given.append(batch)
+        return original(self, method, optimizer, stage, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "_step", step)
+        bundle = run(tokens_root, tokens_root.parent / changes["method"] / "b", **changes)
+    return given, bundle
+
+
+def test_simclr_gets_a_second_view_and_the_others_images(tokens_root, monkeypatch):
+    monkeypatch.setitem(METHODS, "simclr", "prior.methods.simclr")
+    given, bundle = batches_of(monkeypatch, tokens_root, method="simclr")
+    others, _ = batches_of(monkeypatch, tokens_root, method="convirt")
+    for own, other in zip(given, others, strict=True):
+        assert torch.equal(own.images, other.images)
+        assert own.second_view.shape == own.images.shape
+        assert not torch.equal(own.second_view, own.images)
+        assert own.labels is other.labels is other.second_view is None
+    assert not torch.equal(given[0].second_view, given[2].second_view)
+    assert not bundle.has_text
+    assert not (bundle.path / "tokenizer.json").exists()
+    assert bundle.info.samples_seen == 21
+
+
+def test_supervised_gets_the_labels_of_its_images_and_records_their_names(tokens_root, monkeypatch):
+    monkeypatch.setitem(METHODS, "supervised", "prior.methods.supervised")
+    monkeypatch.setattr(stage, "augment", lambda images, *rest: images)
+    given, bundle = batches_of(monkeypatch, tokens_root, method="supervised", settings={"findings": "all"})
+    pixels = torch.from_numpy(Prepared(None).pixels(32, "pad")).unsqueeze(1) / 255
+    for batch in given:
+        rows = [int((pixels == image).flatten(1).all(dim=1).nonzero()) for image in batch.images]
+        assert batch.labels.tolist() == [[row % 2, 1 - row % 2] for row in rows]
+        assert batch.second_view is None
+    assert bundle.info.settings == {"findings": ["edema", "mass"]}
+    rebuilt = build_method(bundle.info)
+    rebuilt.load_state_dict(load_file(bundle.path / "model.safetensors"))
+    assert rebuilt.findings == ("edema", "mass")
+    assert not bundle.has_text
+
+
+def test_supervised_needs_labels(tokens_root, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "supervised", "prior.methods.supervised")
+    monkeypatch.setattr(Prepared, "findings", [])
+    for findings in ("all", ["edema"]):
+        with pytest.raises(InputError, match="method supervised learns from labels, but toy has none"):
+            run(tokens_root, tmp_path / "b", method="supervised", settings={"findings": findings})
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_shuffled_control_is_recorded(tokens_root, tmp_path):
