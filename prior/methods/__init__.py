@@ -3,5 +3,14 @@
 METHODS: dict[str, str] = {
     "random": "prior.methods.random",
     "convirt": "prior.methods.convirt",
+    "clip": "prior.methods.clip",
+    "gloria": "prior.methods.gloria",
+    "lovt": "prior.methods.lovt",
+    "mgca": "prior.methods.mgca",
     "prior": "prior.methods.prior",
+    "place": "prior.methods.place",
+    "aga": "prior.methods.aga",
+    "mirror": "prior.methods.mirror",
+    "simclr": "prior.methods.simclr",
+    "supervised": "prior.methods.supervised",
 }

@@ -1,0 +1,185 @@
+"""MIRROR, adapted from slides and transcriptomics to images and reports (Wang et al., arXiv 2503.00374).
+
+Alignment of both modalities, and beside it retention of what only one of them knows:
+
+.5 contrast + .15 image_retention + .15 report_retention + .1 image_style + .1 report_style + .1 cluster
+
+- contrast: symmetric InfoNCE of the projected means of regions and words, normalised after the projection;
+- retention: most regions (words) are hidden behind the encoder and predicted from the others by one
+  transformer block, mean squared error against the encoder's own, detached tokens;
+- style: divergence of a Gaussian code from the standard normal; one perceptron for both modalities;
+- cluster: symmetric divergence between both modalities' assignments to prototypes of the decoded code.
+
+Formulas from the paper and a reading of its public code, which differ (target not detached, normalisation
+before the projection); the variant `adapted` follows the paper.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prior.encoders.image import ImageEncoder, ImageEncoderConfig
+from prior.encoders.text import TextEncoder, TextEncoderConfig
+from prior.errors import InputError
+from prior.methods.base import (
+    Batch,
+    ImageFeatures,
+    Method,
+    ReportFeatures,
+    ReportTokens,
+    Stage,
+    sentence_means,
+)
+from prior.methods.mirror_settings import MirrorSettings
+from prior.methods.pooling import linear
+from prior.methods.style_clusters import StyleAssignment, StyleClusters
+from prior.methods.token_decoder import TokenDecoder
+from prior.objectives.contrastive import symmetric_info_nce
+from prior.objectives.retention import hide_tokens, retention_loss
+from prior.objectives.style import assignment_entropy, cluster_divergence, style_divergence
+
+
+class Mirror(Method):
+    """MIRROR; `losses` gives the terms listed at the head of this file.
+
+    A report is the set of its words: special tokens are read by the encoder and shown to the decoder, but
+    neither hidden nor pooled. A report without words stays out of all terms but the image's own two. A batch
+    of one has no negatives: its contrast is zero.
+    """
+
+    def __init__(self, settings: MirrorSettings, image: ImageEncoderConfig, text: TextEncoderConfig) -> None:
+        super().__init__()
+        self.settings = settings
+        self.image_encoder = ImageEncoder(image)
+        self.text_encoder = TextEncoder(text)
+        width, channels, text_width = (
+            settings.width,
+            self.image_encoder.last_channels,
+            self.text_encoder.width,
+        )
+        # From scratch, all images start with nearly the same features; centring them lets the contrast begin.
+        self.standardise = nn.BatchNorm2d(channels, affine=False) if settings.standardise else nn.Identity()
+        side = -(-image.input_size // self.image_encoder.strides[-1])
+        self.image_projection = linear(channels, width)
+        self.report_projection = linear(text_width, width)
+        self.image_decoder = TokenDecoder(channels, width, settings.heads, positions=side * side)
+        self.report_decoder = TokenDecoder(text_width, width, settings.heads, positions=text.max_tokens)
+        self.image_style = linear(channels, width)
+        self.report_style = linear(text_width, width)
+        self.style = StyleClusters(width, settings.prototypes)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(settings.temperature)))
+        self.stages = [
+            Stage(
+                name="mirror",
+                epochs=1.0,
+                learning_rate=settings.learning_rate,
+                warmup_epochs=settings.warmup_epochs,
+                terms=settings.terms(),
+            )
+        ]
+
+    def encode_images(self, images: Tensor) -> ImageFeatures:
+        """Project the mean region and every region."""
+        regions, grid = self._regions(images)
+        return ImageFeatures(self.image_projection(regions.mean(dim=1)), self.image_projection(regions), grid)
+
+    def encode_reports(self, tokens: ReportTokens) -> ReportFeatures:
+        """Project the mean word, the mean word of every sentence, and every token."""
+        features, words = self._words(tokens)
+        sentences, mask = sentence_means(features, tokens.sentence, tokens.n_sentences)
+        return ReportFeatures(
+            global_=self.report_projection(_mean(features, words)),
+            sentences=self.report_projection(sentences).masked_fill(~mask.unsqueeze(2), 0.0),
+            mask=mask,
+            tokens=self.report_projection(features),
+            token_mask=tokens.mask,
+        )
+
+    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        """Return the weighted terms; see the head of this file."""
+        regions, _ = self._regions(batch.images)
+        features, words = self._words(batch)
+        every, present = words.new_ones(regions.shape[:2]), words.any(dim=1)
+        hidden_regions = hide_tokens(every, self.settings.hidden_ratio)
+        hidden_words = hide_tokens(words, self.settings.hidden_ratio)
+        image, report = regions.mean(dim=1), _mean(features, words)
+        image_style, report_style = self._styles(image, report)
+        losses = {
+            "contrast": self._contrast(image[present], report[present]),
+            "image_retention": retention_loss(
+                self.image_decoder(regions, every, hidden_regions), regions, hidden_regions
+            ),
+            "report_retention": retention_loss(
+                self.report_decoder(features, batch.mask, hidden_words), features, hidden_words
+            ),
+            "image_style": style_divergence(image_style.mean, image_style.log_variance, every[:, 0]),
+            "report_style": style_divergence(report_style.mean, report_style.log_variance, present),
+            "cluster": cluster_divergence(image_style.logits, report_style.logits, present),
+        }
+        return {name: weight * losses[name] for name, weight in stage.terms.items()}
+
+    def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
+        """Return the cosine of the global embeddings."""
+        u = F.normalize(images.global_.float(), dim=-1)
+        return {"global": u @ F.normalize(reports.global_.float(), dim=-1).T}
+
+    @torch.no_grad()
+    def assignment_entropy(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the entropy in nats of the `image` and `report` assignments, read without noise.
+
+        Near log(prototypes) the assignments are uniform, and a small `cluster` term means nothing. The mode,
+        the running statistics and the random numbers of a training are left as they are.
+        """
+        training = self.training
+        self.eval()
+        try:
+            regions, _ = self._regions(batch.images)
+            features, words = self._words(batch)
+            image, report = self._styles(regions.mean(dim=1), _mean(features, words))
+            return {
+                "image": assignment_entropy(image.logits, torch.ones_like(words[:, 0])),
+                "report": assignment_entropy(report.logits, words.any(dim=1)),
+            }
+        finally:
+            self.train(training)
+
+    def _regions(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        last = self.standardise(self.image_encoder(images)[-1].float())
+        return last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3])
+
+    def _words(self, tokens: ReportTokens) -> tuple[Tensor, Tensor]:
+        return self.text_encoder(tokens.ids, tokens.mask), tokens.sentence >= 0
+
+    def _styles(self, image: Tensor, report: Tensor) -> tuple[StyleAssignment, StyleAssignment]:
+        return self.style(self.image_style(image)), self.style(self.report_style(report))
+
+    def _contrast(self, image: Tensor, report: Tensor) -> Tensor:
+        left, right = self.image_projection(image), self.report_projection(report)
+        if not len(left):
+            return left.float().sum() + right.float().sum()
+        return symmetric_info_nce(left, right, self.log_scale.exp())
+
+
+def _mean(features: Tensor, mask: Tensor) -> Tensor:
+    """Average [B, L, D] over the true entries of mask [B, L]; zero where there are none."""
+    total = features.masked_fill(~mask.unsqueeze(2), 0.0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEncoderConfig) -> Method:
+    """Build MIRROR from `MirrorSettings` fields.
+
+    Raises:
+        InputError: a setting is unknown or out of range.
+    """
+    try:
+        return Mirror(MirrorSettings.model_validate(dict(settings)), image, text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"settings of method mirror: {key}: {first['msg']}") from None

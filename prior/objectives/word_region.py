@@ -1,0 +1,107 @@
+"""Word-region contrast of GLoRIA (Huang et al., ICCV 2021): words look for their regions in every image."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+_SMALLEST_SQUARE = 1e-8
+_BLOCK_ENTRIES = 1 << 21
+
+
+def word_region_scores(
+    words: Tensor,
+    mask: Tensor,
+    regions: Tensor,
+    attention_scale: float,
+    word_scale: float,
+    block_entries: int = _BLOCK_ENTRIES,
+) -> Tensor:
+    """Score every image against every report by its words and the regions they attend to.
+
+    With region r of an image and word w of a report, d_rw = <r, w> (features as they come):
+
+    a_wr = softmax_r(attention_scale softmax_w(d_rw)), c_w = sum_r a_wr r,
+    S = log sum_w exp(word_scale cos(c_w, w));
+
+    papers.md 4.2 and protocols.md 4.3. A longer report has more summands. Computed in float32. The contexts
+    c_w are never formed: <c_w, w> = sum_r a_wr d_rw, and |c_w|^2 is a quadratic form in the products of the
+    image's regions. Whatever does not fit `block_entries` is worked off in blocks of reports, which are
+    recomputed in the backward pass.
+
+    Args:
+        words: [T, W, D].
+        mask: [T, W] bool, true at real words.
+        regions: [N, R, D].
+        attention_scale: inverse temperature of the attention over regions (tau1; 4 in the paper's code).
+        word_scale: inverse temperature of the sum over words (tau2; 5 in the paper's code).
+        block_entries: most entries of a tensor [N, R, reports, W]; a block has at least one report.
+
+    Returns:
+        [N, T]; zero where a report has no word, which is what one word without a relation to the image gets.
+    """
+    reports = max(1, block_entries // max(1, regions.shape[0] * regions.shape[1] * words.shape[1]))
+    with torch.autocast(regions.device.type, enabled=False):
+        words, regions = words.float(), regions.float()
+        products = regions @ regions.transpose(1, 2)
+        scales = (attention_scale, word_scale)
+        if len(words) <= reports:
+            return _block(words, mask, regions, products, *scales)
+        blocks = zip(torch.split(words, reports), torch.split(mask, reports), strict=True)
+        columns: list[Tensor] = [
+            checkpoint(_block, part, real, regions, products, *scales, use_reentrant=False)
+            for part, real in blocks
+        ]
+        return torch.cat(columns, dim=1)
+
+
+def _block(
+    words: Tensor, mask: Tensor, regions: Tensor, products: Tensor, attention_scale: float, word_scale: float
+) -> Tensor:
+    lowest = torch.finfo(words.dtype).min
+    dots = (regions @ words.flatten(0, 1).T).view(*regions.shape[:2], *mask.shape)
+    share = dots.masked_fill(~mask, lowest).softmax(dim=3)
+    attention = (attention_scale * share).softmax(dim=1)
+    square = (attention * (products @ attention.flatten(2)).view_as(attention)).sum(dim=1)
+    # Regions can cancel in the context, and rounding can then make its square negative.
+    context_norm = square.clamp(min=_SMALLEST_SQUARE).sqrt()
+    word_norm = words.square().sum(dim=2).clamp(min=_SMALLEST_SQUARE).sqrt()
+    cosine = (attention * dots).sum(dim=1) / (context_norm * word_norm)
+    score = (word_scale * cosine).masked_fill(~mask, lowest).logsumexp(dim=2)
+    return score.masked_fill(~mask.any(dim=1), 0.0)
+
+
+def word_region_loss(
+    words: Tensor,
+    mask: Tensor,
+    regions: Tensor,
+    attention_scale: float,
+    word_scale: float,
+    scale: float,
+    block_entries: int = _BLOCK_ENTRIES,
+) -> Tensor:
+    """Contrast the scores S of all images and reports, both directions over the batch.
+
+    mean_i [ CE_j(scale S_ij, i) + CE_j(scale S_ji, i) ]; protocols.md 4.3. Pairs whose report has no word
+    stay out, as queries and as negatives. A batch of one gives zero.
+
+    Args:
+        words: [B, W, D].
+        mask: [B, W] bool, true at real words.
+        regions: [B, R, D], image i belongs to report i.
+        attention_scale: see `word_region_scores`.
+        word_scale: see `word_region_scores`.
+        scale: inverse temperature of the contrast (tau3; 10 in the paper's code).
+        block_entries: see `word_region_scores`.
+
+    Returns:
+        Scalar; zero where no report has a word.
+    """
+    present = mask.any(dim=1)
+    words, mask, regions = words[present], mask[present], regions[present]
+    if len(words) == 0:
+        return words.float().sum() + regions.float().sum()
+    scores = word_region_scores(words, mask, regions, attention_scale, word_scale, block_entries)
+    targets = torch.arange(len(scores), device=scores.device)
+    with torch.autocast(scores.device.type, enabled=False):
+        return F.cross_entropy(scale * scores, targets) + F.cross_entropy(scale * scores.T, targets)
