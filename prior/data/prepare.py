@@ -29,7 +29,7 @@ def prepare(
     presets: Sequence[str] | None = None,
     simulated: bool = False,
     workers: int = 1,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
     max_unreadable: int = 0,
 ) -> dict[str, Any]:
     """Prepare one dataset; an interrupted run continues where it stopped.
