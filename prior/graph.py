@@ -12,7 +12,7 @@ from typing import Any
 from prior.datasets import READERS
 from prior.digest import code_digest
 from prior.errors import InputError
-from prior.methods import METHODS
+from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
 from prior.protocols import Protocol, load_protocol
 from prior.tasks import TASKS
@@ -66,6 +66,7 @@ class Graph:
             for bundle, (settings, _) in self.bundles.items()
             if task in (None, evaluation.task)
             and (evaluation.methods is None or settings.method in evaluation.methods)
+            and not (evaluation.task in TEXT_TASKS and settings.method in WITHOUT_TEXT)
         ]
 
     def data_files(self) -> list[str]:
@@ -250,6 +251,7 @@ COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/d
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
 DENSE_TASKS = {"segmentation", "detection"}
+TEXT_TASKS = {"zero_shot", "retrieval"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],
     "prepare": ["prior.data.prepare"],

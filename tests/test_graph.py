@@ -6,6 +6,7 @@ import yaml
 from prior import params
 from prior.errors import InputError
 from prior.graph import Graph
+from prior.methods import METHODS, WITHOUT_TEXT
 
 PROJECT = Path(__file__).parents[1]
 
@@ -63,3 +64,10 @@ def test_code_digests_differ_between_methods_but_not_between_seeds() -> None:
     default = graph()
     assert default.code("pretrain", "convirt-default-s0") != default.code("pretrain", "prior-described-s0")
     assert default.code("evaluate", "detection") != default.code("evaluate", "classification")
+
+
+def test_the_overlay_all_methods_runs_every_registered_method() -> None:
+    bundles = graph("all_methods").bundles.values()
+    assert {settings.method for settings, _ in bundles} == set(METHODS)
+    jobs = graph("all_methods").jobs("zero_shot")
+    assert len(jobs) == len(METHODS) - len(WITHOUT_TEXT)

@@ -14,3 +14,6 @@ METHODS: dict[str, str] = {
     "simclr": "prior.methods.simclr",
     "supervised": "prior.methods.supervised",
 }
+
+# They get no jobs of tasks that need prompts or reports.
+WITHOUT_TEXT: frozenset[str] = frozenset({"random", "simclr", "supervised"})

@@ -1,4 +1,4 @@
-"""Paired differences over the untrained encoder and over the plain contrastive one, with Holm's rule."""
+"""Paired differences over untrained, image-only and plain contrastive encoders, with Holm's rule."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ COLUMNS = [
     *("p", "p_holm", "n_seeds", "simulated"),
 ]
 Method = tuple[Any, ...]
-REFERENCES = ("random", "convirt")
+REFERENCES = ("random", "simclr", "convirt")
 CORRECTED = "convirt"
 
 

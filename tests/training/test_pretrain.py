@@ -12,6 +12,7 @@ from prior.data.files import write_json
 from prior.encoders.bundle import build_method, load_bundle
 from prior.errors import InputError
 from prior.methods import METHODS
+from prior.methods.base import ReportTokens as TokenBatch
 from prior.reports.tokens import ReportTokens
 from prior.training import loop
 from prior.training import pretrain as stage
@@ -223,3 +224,32 @@ def test_wrong_settings_end_before_training(tokens_root, tmp_path, changes, word
     with pytest.raises(InputError, match=words):
         run(tokens_root, tmp_path / "b", **changes)
     assert not (tmp_path / "b").exists()
+
+
+SMALL = {
+    "convirt": {"dim": 8},
+    "supervised": {"findings": "all"},
+    "prior": {"width": 16, "prototypes": 8, "heads": 2},
+    "place": {"heads": 2},
+}
+WITHOUT_TEXT = {"random", "simclr", "supervised"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_and_comes_back_from_its_bundle(name, tokens_root, tmp_path):
+    bundle = run(tokens_root, tmp_path / "bundle", method=name, settings=SMALL.get(name, {}), epochs=3)
+    assert bundle.has_text == (name not in WITHOUT_TEXT)
+    method = (bundle.method() if bundle.has_text else build_method(bundle.info)).eval()
+    log = (bundle.path / "training.csv").read_text().splitlines()
+    assert len(log) == 1 + (6 if method.stages else 0)
+    with torch.inference_mode():
+        images = method.encode_images(torch.rand(2, 1, 32, 32))
+        assert images.global_.isfinite().all()
+        assert images.local.shape[:2] == (2, images.grid[0] * images.grid[1])
+        if bundle.has_text:
+            ids = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
+            sentence = torch.tensor([[-1, 0, 1, -1], [-1, 0, -1, -1]])
+            tokens = TokenBatch(ids=ids, mask=ids > 0, sentence=sentence, n_sentences=torch.tensor([2, 1]))
+            scores = method.scores(images, method.encode_reports(tokens))
+            assert {key: value.shape for key, value in scores.items()} == dict.fromkeys(scores, (2, 2))
+            assert all(value.isfinite().all() for value in scores.values())
