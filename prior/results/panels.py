@@ -83,6 +83,7 @@ def dot_panel(axes: Axes, rows: pd.DataFrame, styles: Styles, names: bool) -> No
             )  # fmt: skip
     axes.set_yticks(range(len(styles)), list(styles) if names else [""] * len(styles))
     axes.set_ylim(len(styles) - 0.4, -0.6)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.12)
 

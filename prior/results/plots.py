@@ -30,6 +30,7 @@ BAR_METRICS = {
     "zero_shot": ["auroc_macro", "accuracy_5x200"],
     "retrieval": ["r_at_1_i2t", "r_at_5_i2t", "r_at_10_i2t", "r_at_10_t2i", "p_at_1_i2t", "p_at_10_i2t"],
 }
+NO_LOSS = {"stage", "epoch", "step", "learning_rate"}
 
 
 def _styles_of(rows: pd.DataFrame, styles: Styles) -> Styles:
@@ -150,7 +151,7 @@ def loss_curves(training: Sequence[Path], simulated: bool, out: Path) -> None:
     columns = len(logs)
     figure, grid = subplots(1, columns, (3.6 * columns, 3.0))
     for axes, (name, frame) in zip(grid.flat, logs.items(), strict=False):
-        losses = [column for column in frame.columns if column not in ("stage", "epoch", "step")]
+        losses = [column for column in frame.columns if column not in NO_LOSS]
         position = np.arange(len(frame))
         for number, loss in enumerate(losses):
             smooth = (
