@@ -23,13 +23,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import (
     Batch,
     ImageFeatures,
@@ -39,6 +38,7 @@ from prior.methods.base import (
     Stage,
     sentence_means,
 )
+from prior.methods.parsing import parse_settings
 from prior.methods.pooling import linear
 from prior.methods.present import contrast_present, mean_of_real
 from prior.objectives.adaptive_groups import collect_groups, group_alignment, group_weights
@@ -184,9 +184,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Aga(AgaSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method aga: {key}: {first['msg']}") from None
+    return Aga(parse_settings(AgaSettings, settings, "aga"), image, text)

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import (
     Batch,
     ImageFeatures,
@@ -21,6 +20,7 @@ from prior.methods.base import (
     Stage,
     sentence_means,
 )
+from prior.methods.parsing import parse_settings
 from prior.objectives.contrastive import info_nce
 
 _LARGEST_LOG_SCALE = math.log(100)
@@ -133,9 +133,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Clip(ClipSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method clip: {key}: {first['msg']}") from None
+    return Clip(parse_settings(ClipSettings, settings, "clip"), image, text)

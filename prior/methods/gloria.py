@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import (
     Batch,
     ImageFeatures,
@@ -20,6 +19,7 @@ from prior.methods.base import (
     Stage,
     sentence_means,
 )
+from prior.methods.parsing import parse_settings
 from prior.methods.sentences import pick_sentence, repeat_per_sentence
 from prior.objectives.contrastive import symmetric_info_nce
 from prior.objectives.word_region import word_region_loss, word_region_scores
@@ -168,9 +168,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Gloria(GloriaSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method gloria: {key}: {first['msg']}") from None
+    return Gloria(parse_settings(GloriaSettings, settings, "gloria"), image, text)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from prior.encoders.text import TextEncoder, TextEncoderConfig
 from prior.errors import InputError
 from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
 from prior.methods.lovt_layers import AverageQueryPool, SharedCrossAttention, sentence_maxima
+from prior.methods.parsing import parse_settings
 from prior.methods.projection import Projection
 from prior.methods.statistics import keep_running_statistics
 from prior.objectives.contrastive import info_nce
@@ -185,9 +186,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Lovt(LovtSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method lovt: {key}: {first['msg']}") from None
+    return Lovt(parse_settings(LovtSettings, settings, "lovt"), image, text)

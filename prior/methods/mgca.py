@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import (
     Batch,
     ImageFeatures,
@@ -25,6 +24,7 @@ from prior.methods.base import (
     sentence_means,
 )
 from prior.methods.class_attention import encode_with_class_attention
+from prior.methods.parsing import parse_settings
 from prior.methods.projection import Projection
 from prior.objectives.contrastive import symmetric_info_nce
 from prior.objectives.swapped_prototypes import swapped_prototype_loss
@@ -197,9 +197,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Mgca(MgcaSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method mgca: {key}: {first['msg']}") from None
+    return Mgca(parse_settings(MgcaSettings, settings, "mgca"), image, text)

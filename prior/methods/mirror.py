@@ -19,13 +19,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import (
     Batch,
     ImageFeatures,
@@ -36,6 +34,7 @@ from prior.methods.base import (
     sentence_means,
 )
 from prior.methods.mirror_settings import MirrorSettings
+from prior.methods.parsing import parse_settings
 from prior.methods.pooling import linear
 from prior.methods.style_clusters import StyleAssignment, StyleClusters
 from prior.methods.token_decoder import TokenDecoder
@@ -177,9 +176,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Mirror(MirrorSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method mirror: {key}: {first['msg']}") from None
+    return Mirror(parse_settings(MirrorSettings, settings, "mirror"), image, text)

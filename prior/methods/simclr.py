@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoderConfig
 from prior.errors import InputError
 from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
+from prior.methods.parsing import parse_settings
 from prior.objectives.nt_xent import nt_xent
 
 NO_TEXT = "method simclr reads no text; leave it out of tasks that need reports or prompts"
@@ -96,9 +97,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Simclr(SimclrSettings.model_validate(dict(settings)), image)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method simclr: {key}: {first['msg']}") from None
+    return Simclr(parse_settings(SimclrSettings, settings, "simclr"), image)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 Precision = Literal["auto", "bf16", "fp32"]
-# Convolutions run faster with it in either number format (benchmarks/encoders.py).
+# In float32 never slower than contiguous where benchmarks/encoders.py was run (docs/default_run.md).
 LAYOUT = torch.channels_last
 
 
