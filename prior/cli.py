@@ -29,7 +29,7 @@ Manifest = Annotated[Path, typer.Option(help="manifest.json of the prepared data
 Files = Annotated[list[Path], typer.Argument(help="Input files.")]
 
 
-CELLS = Path(".work/cells")
+CELLS, FEATURES = Path(".work/cells"), Path(".work/features")
 
 
 @app.command()
@@ -109,17 +109,6 @@ def pretrain(
 
 
 @app.command()
-def features(settings: Settings, bundle: BundleFile, data: Manifest, out: Out) -> None:
-    """Run a bundle's frozen image encoder once over a data set."""
-    from prior.tasks.features import extract_features
-
-    given = json.loads(settings)
-    extract_features(
-        bundle.parent, data.parent, out.parent, levels=given["levels"], fit=given["image"]["fit"]
-    )
-
-
-@app.command()
 def evaluate(settings: Settings, bundle: BundleFile, data: Manifest, out: Out, code: Code = "") -> None:
     """Evaluate a bundle on one task and data set, and store the predictions of every cell."""
     from prior.data.files import write_json
@@ -128,7 +117,6 @@ def evaluate(settings: Settings, bundle: BundleFile, data: Manifest, out: Out, c
 
     given = json.loads(settings)
     clock = RunClock()
-    cached = Path("features") / bundle.parent.name / data.parent.name
     done = run_evaluation(
         bundle.parent,
         given["task"],
@@ -139,7 +127,7 @@ def evaluate(settings: Settings, bundle: BundleFile, data: Manifest, out: Out, c
         given["seeds"],
         out.with_suffix(""),
         CELLS,
-        features=cached if (cached / "manifest.json").exists() else None,
+        FEATURES,
         folds=given["folds"],
         code=code,
     )

@@ -158,19 +158,6 @@ class Graph:
             "bundle": bundle,
         }
 
-    def features_settings(self, bundle: str, dataset: str) -> dict[str, Any]:
-        """Arguments of one bundle's features on one data set; maps only if a dense task reads them."""
-        dense = any(
-            evaluation.dataset == dataset and evaluation.task in DENSE_TASKS
-            for evaluation in self.evaluations.values()
-        )
-        return {
-            "bundle": bundle,
-            "dataset": dataset,
-            "levels": dense,
-            "image": self.params.image.model_dump(),
-        }
-
     def score_settings(self) -> dict[str, Any]:
         """Arguments of the metrics and their patient resamples."""
         return self.params.statistics.model_dump()
@@ -250,7 +237,6 @@ class Graph:
 COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv"]
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
-DENSE_TASKS = {"segmentation", "detection"}
 TEXT_TASKS = {"zero_shot", "retrieval"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],
@@ -258,7 +244,6 @@ STAGE_MODULES = {
     "split_sentences": ["prior.reports.sentences"],
     "tokenize": ["prior.reports.tokens"],
     "pretrain": ["prior.training.pretrain"],
-    "features": ["prior.tasks.features"],
     "evaluate": ["prior.tasks.run"],
     "score": ["prior.metrics.score"],
     "collect": ["prior.results.collect"],

@@ -20,7 +20,6 @@ class Rules:
             "prepare": lambda wildcards: graph.prepare_settings(wildcards.dataset),
             "tokenize": lambda wildcards: graph.tokenize_settings(),
             "pretrain": lambda wildcards: graph.pretrain_settings(wildcards.bundle),
-            "features": lambda wildcards: graph.features_settings(wildcards.bundle, wildcards.dataset),
             "evaluate": lambda wildcards: graph.evaluate_settings(_stem(wildcards), wildcards.bundle),
             "score": lambda wildcards: graph.score_settings(),
             "results": lambda wildcards: graph.results_settings(),
@@ -41,12 +40,6 @@ class Rules:
         """The sentences that retrieval reads."""
         wanted = wildcards.task == "retrieval"
         return [f"data/prepared/{wildcards.dataset}/sentences.parquet"] if wanted else []
-
-    def features(self, wildcards: Any) -> list[str]:
-        """The feature manifest that a frozen protocol reads."""
-        protocol = self.graph.protocol(_stem(wildcards))
-        frozen = protocol["frozen"] and protocol["uses_labels"]
-        return [f"features/{wildcards.bundle}/{wildcards.dataset}/manifest.json"] if frozen else []
 
 
 def _stem(wildcards: Any) -> str:

@@ -7,7 +7,7 @@ from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from prior.metrics.arrays import Bools, Floats, Ints
 
@@ -100,8 +100,8 @@ def interval(values: Floats, replicates: Floats, level: float = 0.95) -> Interva
     df = inf
     if seed_variance > 0:
         df = (count - 1) * (1 + count * patient_variance / seed_variance) ** 2
-    margin = float(student.ppf((1 + level) / 2, df)) * se
-    p = float(2 * student.sf(abs(mean) / se, df)) if se > 0 else float(mean == 0)
+    margin = float(stdtrit(df, (1 + level) / 2)) * se
+    p = float(2 * stdtr(df, -abs(mean) / se)) if se > 0 else float(mean == 0)
     return Interval(mean, mean - margin, mean + margin, p, count)
 
 

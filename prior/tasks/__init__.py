@@ -7,3 +7,6 @@ TASKS: dict[str, str] = {
     "segmentation": "prior.tasks.segmentation",
     "detection": "prior.tasks.detection",
 }
+
+# They read every map of the encoder, the others its mean over the last one.
+DENSE_TASKS: frozenset[str] = frozenset({"segmentation", "detection"})

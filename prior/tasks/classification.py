@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from prior.data.augment import Augmentation, augment
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
+from prior.errors import InputError
 from prior.protocols import Protocol
 from prior.tasks.base import (
     Cell,
@@ -27,7 +28,7 @@ from prior.tasks.base import (
     validation_images,
 )
 from prior.tasks.dense import DenseSource, dense_source, in_batches, to_tensor
-from prior.tasks.features import load_features
+from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.labels import finding_names, label_matrix, long_predictions
 from prior.tasks.linear_probe import auroc, both_classes, probe_scores, select_c
@@ -42,7 +43,7 @@ def evaluate(
     protocol: Protocol,
     cells: Sequence[Cell],
     work: Path,
-    features: Path | None = None,
+    features: Features | None = None,
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell the probability of every finding in every test image that has a label.
 
@@ -52,7 +53,7 @@ def evaluate(
         protocol: knobs; `frozen` decides between the linear probe and fine-tuning.
         cells: cells to compute.
         work: folder for what survives an interruption.
-        features: folder of cached features, for frozen protocols.
+        features: cached features, for frozen protocols.
 
     Raises:
         InputError: a frozen protocol without cached features, or no finding to classify.
@@ -80,12 +81,14 @@ def evaluate(
 
 
 def _features(
-    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None
+    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Features | None
 ) -> NDArray[np.float32]:
     """Return what the probe sees, [store rows, features]: the mean of the last map, or metadata alone."""
     if protocol["feature"] == "metadata":
         return metadata_features(data.images)
-    return np.asarray(load_features(features, bundle, data, levels=False).pooled)
+    if features is None:
+        raise InputError(f"a frozen protocol needs the features of {data.name}")
+    return np.asarray(features.pooled)
 
 
 def metadata_features(images: pd.DataFrame) -> NDArray[np.float32]:

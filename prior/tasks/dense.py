@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
+from prior.errors import InputError
 from prior.protocols import Protocol
-from prior.tasks.features import load_features
+from prior.tasks.features import Features
 from prior.tasks.maps import CachedMaps, EncodedMaps, Rows
 from prior.training.precision import autocast, choose_device, resolve_precision
 
@@ -46,15 +46,8 @@ class DenseSource:
         ]
 
 
-def image_size(bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None) -> int:
-    """Return the side in pixels of the store that the maps of `bundle` belong to."""
-    if protocol["frozen"]:
-        return load_features(features, bundle, data, levels=True).size
-    return bundle.info.image.input_size
-
-
 def dense_source(
-    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None, finest: int = 0
+    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Features | None, finest: int = 0
 ) -> DenseSource:
     """Open the maps that a protocol trains on.
 
@@ -62,7 +55,7 @@ def dense_source(
         bundle: encoder.
         data: dataset.
         protocol: knobs.
-        features: folder of cached maps, for frozen protocols.
+        features: cached maps, for frozen protocols.
         finest: smallest stride that is needed, in pixels; finer maps are left out.
 
     Raises:
@@ -71,10 +64,10 @@ def dense_source(
     device = choose_device()
     precision = resolve_precision(protocol["precision"], device)
     if protocol["frozen"]:
-        cached = load_features(features, bundle, data, levels=True)
-        return DenseSource(
-            CachedMaps(cached, device, _first(cached.strides, finest)), cached.size, device, precision
-        )
+        if features is None:
+            raise InputError(f"a frozen protocol needs the features of {data.name}")
+        maps = CachedMaps(features, device, _first(features.strides, finest))
+        return DenseSource(maps, features.size, device, precision)
     encoder = bundle.image_encoder()
     size = encoder.config.input_size
     pixels = data.pixels(size, protocol["fit"])

@@ -22,8 +22,9 @@ from prior.tasks.base import (
     training_images,
     validation_images,
 )
-from prior.tasks.dense import DenseSource, dense_source, image_size, in_batches
+from prior.tasks.dense import DenseSource, dense_source, in_batches
 from prior.tasks.detector import Detector
+from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
 from prior.training.precision import autocast
@@ -111,7 +112,7 @@ def evaluate(
     protocol: Protocol,
     cells: Sequence[Cell],
     work: Path,
-    features: Path | None = None,
+    features: Features | None = None,
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell every predicted box, every true box and every test image, in store pixels.
 
@@ -121,12 +122,12 @@ def evaluate(
         protocol: knobs; `frozen` decides between cached maps and an encoder that learns.
         cells: cells to compute.
         work: folder for what survives an interruption.
-        features: folder of cached maps, for frozen protocols.
+        features: cached maps, for frozen protocols.
 
     Raises:
         InputError: a frozen protocol without cached maps.
     """
-    boxes = boxes_by_image(data, image_size(bundle, data, protocol, features), protocol["fit"])
+    boxes = boxes_by_image(data, bundle.info.image.input_size, protocol["fit"])
 
     def build(of: Cell, rate: float) -> DetectionJob:
         source = dense_source(bundle, data, protocol, features, min(protocol["head"]["strides"]))

@@ -1,6 +1,8 @@
-"""Frozen feature maps of a whole dataset, computed once per bundle and read by every frozen protocol."""
+"""Frozen feature maps of a whole dataset: computed once per bundle, by the first evaluation that reads them.
 
-import hashlib
+They lie in a cache that no rule declares: what is missing, stale or lacks maps is computed again.
+"""
+
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from prior.data.batches import load_images
-from prior.data.files import atomic_path, digest, read_json, write_json
+from prior.data.files import atomic_path, read_json, write_json
 from prior.data.prepared import PreparedDataset
-from prior.encoders.bundle import Bundle, load_bundle
-from prior.encoders.image import ImageEncoder
-from prior.errors import InputError
+from prior.digest import code_digest
+from prior.encoders.bundle import Bundle
 from prior.tasks.maps import tune_layout
 from prior.training.precision import Precision, autocast, choose_device, resolve_precision
 
@@ -31,8 +33,6 @@ class Features:
         channels: channels of each level.
         strides: pixels per cell of each level.
         size: side of the encoder's input in pixels.
-        fit: how the originals were fitted into the store.
-        digest: identifies weights, data and numbers.
     """
 
     pooled: NDArray[np.float32]
@@ -40,40 +40,75 @@ class Features:
     channels: list[int]
     strides: list[int]
     size: int
-    fit: str
-    digest: str
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def cached_features(cache: Path, bundle: Bundle, data: PreparedDataset, levels: bool, fit: str) -> Features:
+    """Open the features of `bundle` on `data`, after computing them if the cache has none that fit.
+
+    Two processes that want the same features do not both compute them: the second waits for the first.
+
+    Args:
+        cache: folder of the features of all bundles and datasets.
+        bundle: encoder.
+        data: dataset.
+        levels: also open every map, which segmentation and detection need.
+        fit: image store to read, `pad` or `stretch`.
+    """
+    folder = cache / bundle.name / f"{data.name}-{fit}"
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {
+        "weights": bundle.info.files,
+        "image": bundle.info.image.model_dump(mode="json"),
+        "content_hash": data.manifest["content_hash"],
+        "code": code_digest("prior.tasks.features"),
+    }
+    path = folder / "manifest.json"
+    with FileLock(folder / "lock"):
+        manifest = read_json(path) if path.exists() else {}
+        if manifest.get("identity") != identity or (levels and not manifest["levels"]):
+            # Until all is written there is no manifest, so that a kill leaves nothing that looks finished.
+            path.unlink(missing_ok=True)
+            manifest = {
+                "identity": identity,
+                "levels": levels,
+                **extract_features(bundle, data, folder, levels, fit),
+            }
+            write_json(path, manifest)
+        count = len(manifest["channels"]) if levels else 0
+        return Features(
+            pooled=np.load(folder / "pooled.npy", mmap_mode="r"),
+            levels=[np.load(folder / f"level_{k}.npy", mmap_mode="r") for k in range(count)],
+            channels=manifest["channels"],
+            strides=manifest["strides"],
+            size=bundle.info.image.input_size,
+        )
 
 
 def extract_features(
-    bundle_path: Path,
-    data_root: Path,
-    out_dir: Path,
+    bundle: Bundle,
+    data: PreparedDataset,
+    folder: Path,
+    levels: bool,
+    fit: str,
     batch: int = 64,
-    levels: bool = True,
-    fit: str = "pad",
     precision: Precision = "auto",
-) -> None:
-    """Write `pooled.npy`, `level_<k>.npy` and `manifest.json` of one bundle on one dataset.
+) -> dict[str, list[int]]:
+    """Run the frozen image encoder once over a dataset; write `pooled.npy` and `level_<k>.npy` to `folder`.
 
     Args:
-        bundle_path: folder of the bundle.
-        data_root: folder of the prepared dataset.
-        out_dir: folder to write.
-        batch: images per forward pass.
-        levels: also keep every map, which segmentation and detection need.
+        bundle: encoder.
+        data: dataset.
+        folder: where to write.
+        levels: also keep every map.
         fit: image store to read, `pad` or `stretch`.
+        batch: images per forward pass.
         precision: arithmetic of the forward pass; the stored numbers are float32 and float16.
+
+    Returns:
+        `channels` and `strides` of the maps, finest first.
     """
-    data = PreparedDataset(data_root)
     device = choose_device()
     resolved = resolve_precision(precision, device)
-    bundle = load_bundle(bundle_path)
     encoder = tune_layout(bundle.image_encoder(), device)
     pixels = data.pixels(encoder.config.input_size, fit)
     with ExitStack() as stack, torch.inference_mode(), autocast(resolved, device):
@@ -82,12 +117,12 @@ def extract_features(
             rows = np.arange(start, min(start + batch, len(pixels)))
             found = _arrays(encoder(load_images(pixels, rows, str(device))), levels)
             if not stores:
-                stores = _open(stack, out_dir, found, len(pixels))
+                stores = _open(stack, folder, found, len(pixels))
             for name, values in found.items():
                 stores[name][start : start + batch] = values
         for store in stores.values():
             store.flush()  # type: ignore[attr-defined]
-    _write_manifest(out_dir, bundle, data, encoder, fit, sorted(stores))
+    return {"channels": list(encoder.channels), "strides": list(encoder.strides)}
 
 
 def _arrays(maps: list[Tensor], levels: bool) -> dict[str, NDArray[Any]]:
@@ -107,48 +142,3 @@ def _open(stack: ExitStack, folder: Path, first: dict[str, NDArray[Any]], n: int
             path, mode="w+", dtype=values.dtype, shape=(n, *values.shape[1:])
         )
     return stores
-
-
-def _write_manifest(
-    out_dir: Path, bundle: Bundle, data: PreparedDataset, encoder: ImageEncoder, fit: str, names: list[str]
-) -> None:
-    manifest = {
-        "bundle": bundle.name,
-        "weights": bundle.info.files,
-        "dataset": data.name,
-        "content_hash": data.manifest["content_hash"],
-        "size": encoder.config.input_size,
-        "fit": fit,
-        "channels": encoder.channels,
-        "strides": encoder.strides,
-        "files": {f"{name}.npy": file_hash(out_dir / f"{name}.npy") for name in names},
-    }
-    write_json(out_dir / "manifest.json", manifest)
-
-
-def load_features(folder: Path | None, bundle: Bundle, data: PreparedDataset, levels: bool) -> Features:
-    """Open the features of `bundle` on `data`.
-
-    Raises:
-        InputError: there are none, they belong to another bundle or other data, or the maps are missing.
-    """
-    remedy = "run `prior features` again"
-    if folder is None or not (folder / "manifest.json").exists():
-        raise InputError(f"a frozen protocol needs the features of {data.name} ({folder}); {remedy}")
-    manifest = read_json(folder / "manifest.json")
-    if manifest["weights"] != bundle.info.files:
-        raise InputError(f"{folder}/manifest.json: made from other weights than {bundle.path}; {remedy}")
-    if manifest["content_hash"] != data.manifest["content_hash"]:
-        raise InputError(f"{folder}/manifest.json: made from other data than {data.name}; {remedy}")
-    count = len(manifest["channels"]) if levels else 0
-    if f"level_{count - 1}.npy" not in manifest["files"] and levels:
-        raise InputError(f"{folder}/manifest.json: only pooled features were kept; {remedy} with levels")
-    return Features(
-        pooled=np.load(folder / "pooled.npy", mmap_mode="r"),
-        levels=[np.load(folder / f"level_{k}.npy", mmap_mode="r") for k in range(count)],
-        channels=manifest["channels"],
-        strides=manifest["strides"],
-        size=manifest["size"],
-        fit=manifest["fit"],
-        digest=digest(manifest["files"]),
-    )

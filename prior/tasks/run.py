@@ -17,8 +17,9 @@ from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle, load_bundle
 from prior.errors import InputError
 from prior.protocols import Protocol, load_protocol
-from prior.tasks import TASKS
+from prior.tasks import DENSE_TASKS, TASKS
 from prior.tasks.base import Cell, CellResult
+from prior.tasks.features import Features, cached_features
 
 log = logging.getLogger(__name__)
 KEYS = ["fraction", "seed", "fold"]
@@ -34,7 +35,7 @@ def run_evaluation(
     seeds: Sequence[int],
     out_stem: Path,
     work: Path,
-    features: Path | None = None,
+    cache: Path,
     folds: int | None = None,
     code: str = "",
 ) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def run_evaluation(
         seeds: repetitions; the first is the one that hyperparameters are searched on.
         out_stem: path of the outputs without suffix.
         work: folder of unfinished work of all jobs.
-        features: folder of cached features, for frozen protocols.
+        cache: folder of the features that frozen protocols share.
         folds: number of folds, None for a single split.
         code: digest of the code, so that other code does not reuse its cells.
 
@@ -68,9 +69,9 @@ def run_evaluation(
     protocol = load_protocol(family, task, setting).model_copy(update={"first_seed": seeds[0]})
     cells = all_cells(protocol, fractions, seeds, folds)
     bundle, data = load_bundle(bundle_path), PreparedDataset(data_root)
-    folder = work / _identity(bundle, data, protocol, features, code)
+    folder = work / _identity(bundle, data, protocol, code)
     start = time.monotonic()
-    computed = _compute(bundle, data, protocol, cells, folder, features)
+    computed = _compute(bundle, data, protocol, cells, folder, cache)
     _write(out_stem, bundle, data, protocol, cells, folder)
     refused = sum("omitted" in read_json(folder / f"{cell.name}.json") for cell in cells)
     seconds = round(time.monotonic() - start, 2)
@@ -95,17 +96,13 @@ def all_cells(
     return [Cell(f, seed, fold) for f in fractions for fold in each_fold for seed in seeds]
 
 
-def _identity(
-    bundle: Bundle, data: PreparedDataset, protocol: Protocol, features: Path | None, code: str
-) -> str:
-    cached = features / "manifest.json" if features and protocol["frozen"] else None
+def _identity(bundle: Bundle, data: PreparedDataset, protocol: Protocol, code: str) -> str:
     return digest(
         {
             "bundle": bundle.info.files,
             "image": bundle.info.image.model_dump(mode="json"),
             "data": [data.name, data.manifest["content_hash"]],
             "protocol": protocol.model_dump(mode="json"),
-            "features": read_json(cached)["files"] if cached and cached.exists() else {},
             "code": code,
         }
     )
@@ -117,19 +114,25 @@ def _compute(
     protocol: Protocol,
     cells: Sequence[Cell],
     folder: Path,
-    features: Path | None,
+    cache: Path,
 ) -> int:
     pending = [cell for cell in cells if not (folder / f"{cell.name}.json").exists()]
     if not pending:
         return 0
     start = time.monotonic()
     evaluate = import_module(TASKS[protocol.task]).evaluate
-    cached = {"features": features} if protocol["uses_labels"] else {}
-    for cell, result in evaluate(bundle, data, protocol, pending, folder, **cached):
+    given = {"features": _features(bundle, data, protocol, cache)} if protocol["uses_labels"] else {}
+    for cell, result in evaluate(bundle, data, protocol, pending, folder, **given):
         _save_cell(folder, cell, result)
         log.info("%s %s: %.1f s", protocol.task, cell.name, time.monotonic() - start)
         start = time.monotonic()
     return len(pending)
+
+
+def _features(bundle: Bundle, data: PreparedDataset, protocol: Protocol, cache: Path) -> Features | None:
+    if not protocol["frozen"] or protocol.knobs.get("feature") == "metadata":
+        return None
+    return cached_features(cache, bundle, data, protocol.task in DENSE_TASKS, protocol["fit"])
 
 
 def _save_cell(folder: Path, cell: Cell, result: CellResult) -> None:

@@ -25,7 +25,8 @@ from prior.tasks.base import (
     training_images,
     validation_images,
 )
-from prior.tasks.dense import DenseSource, dense_source, image_size, in_batches, to_tensor
+from prior.tasks.dense import DenseSource, dense_source, in_batches, to_tensor
+from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
 
@@ -147,7 +148,7 @@ def evaluate(
     protocol: Protocol,
     cells: Sequence[Cell],
     work: Path,
-    features: Path | None = None,
+    features: Features | None = None,
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell the true positive, false positive and false negative pixels of every test image.
 
@@ -157,12 +158,12 @@ def evaluate(
         protocol: knobs; `frozen` decides between cached maps and an encoder that learns.
         cells: cells to compute.
         work: folder for what survives an interruption.
-        features: folder of cached maps, for frozen protocols.
+        features: cached maps, for frozen protocols.
 
     Raises:
         InputError: a frozen protocol without cached maps.
     """
-    masks = data.mask_pixels(image_size(bundle, data, protocol, features), protocol["fit"])
+    masks = data.mask_pixels(bundle.info.image.input_size, protocol["fit"])
     for cell in cells:
         train = training_images(data, protocol, cell)
         rows = train["row"].to_numpy(np.int64)

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from prior.tasks.features import extract_features
 from tests.tasks.fixtures import make_bundle, make_data
 
 
@@ -14,8 +13,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> dict[str, Path]:
-    """Folders `data`, `bundle` and `features` of a tiny dataset and a tiny encoder."""
+    """Folders `data`, `bundle` and `cache` (of features) of a tiny dataset and a tiny encoder."""
     root = tmp_path_factory.mktemp("tiny")
     data, bundle = make_data(root / "squares"), make_bundle(root / "random-default-s0")
-    extract_features(bundle, data, root / "features", batch=50, levels=True, precision="fp32")
-    return {"data": data, "bundle": bundle, "features": root / "features"}
+    return {"data": data, "bundle": bundle, "cache": root / "features"}

@@ -17,7 +17,7 @@ from prior.protocols import load_protocol, load_sources
 from prior.tasks.base import Cell, cell_seed, refusal
 from prior.tasks.detection import prediction_rows
 from prior.tasks.detector import Detector, Pyramid
-from prior.tasks.features import load_features
+from prior.tasks.features import cached_features, extract_features
 from prior.tasks.finetune import batches
 from prior.tasks.labels import finding_names, label_matrix, long_predictions
 from prior.tasks.linear_probe import auroc, probe_scores, select_c
@@ -158,7 +158,7 @@ def test_labels_follow_the_protocol(tiny):
 
 def test_cached_maps_are_what_the_encoder_gives(tiny):
     data, bundle = PreparedDataset(tiny["data"]), load_bundle(tiny["bundle"])
-    features = load_features(tiny["features"], bundle, data, levels=True)
+    features = cached_features(tiny["cache"], bundle, data, levels=True, fit="pad")
     maps = EncodedMaps(bundle.image_encoder(), data.pixels(32), torch.device("cpu")).eval()
     rows = np.array([5, 70, 119])
     with torch.inference_mode():
@@ -168,15 +168,27 @@ def test_cached_maps_are_what_the_encoder_gives(tiny):
     assert np.allclose(features.pooled[rows], computed[-1].mean(dim=(2, 3)), atol=1e-5)
 
 
-def test_features_of_other_data_are_refused(tiny, tmp_path):
+def test_features_are_computed_once_and_again_when_stale_or_without_maps(tiny, tmp_path, monkeypatch):
     data, bundle = PreparedDataset(tiny["data"]), load_bundle(tiny["bundle"])
-    manifest = read_json(tiny["features"] / "manifest.json")
-    write_json(tmp_path / "manifest.json", {**manifest, "content_hash": "other"})
-    with pytest.raises(InputError, match="other data"):
-        load_features(tmp_path, bundle, data, levels=True)
-    write_json(tmp_path / "manifest.json", {**manifest, "weights": {}})
-    with pytest.raises(InputError, match="other weights"):
-        load_features(tmp_path, bundle, data, levels=True)
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments[3])
+        return extract_features(*arguments)
+
+    monkeypatch.setattr("prior.tasks.features.extract_features", counted)
+    manifest = tmp_path / bundle.name / f"{data.name}-pad" / "manifest.json"
+    for levels in (False, False, True, True, False):
+        found = cached_features(tmp_path, bundle, data, levels, "pad")
+        assert bool(found.levels) == levels
+    assert calls == [False, True]
+    for key in ("content_hash", "weights", "code"):
+        write_json(manifest, {**read_json(manifest), "identity": {key: "other"}})
+        cached_features(tmp_path, bundle, data, True, "pad")
+    assert calls == [False, True, True, True, True]
+    manifest.unlink()
+    cached_features(tmp_path, bundle, data, True, "pad")
+    assert len(calls) == 6
 
 
 def test_batch_norm_statistics_stay(tiny):

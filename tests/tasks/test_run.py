@@ -46,7 +46,7 @@ def evaluate(tiny, tmp_path, task, setting, fractions=(1.0,), seeds=(0,), name="
         seeds,
         stem,
         tmp_path / "work",
-        tiny["features"],
+        tiny["cache"],
     )
     return summary, pd.read_parquet(f"{stem}.parquet"), json.loads((tmp_path / f"{name}.json").read_text())
 
@@ -137,7 +137,6 @@ def test_bundle_is_not_changed_by_training(tiny, tmp_path, quick):
         ({"setting": "half"}, "no classification `half`"),
         ({"fractions": []}, "list at least one"),
         ({"fractions": [0.0]}, "not in"),
-        ({"features": None}, "needs the features"),
     ],
 )
 def test_bad_input_is_told(tiny, tmp_path, change, message):
@@ -151,7 +150,7 @@ def test_bad_input_is_told(tiny, tmp_path, change, message):
         "seeds": [0],
         "out_stem": tmp_path / "out",
         "work": tmp_path / "work",
-        "features": tiny["features"],
+        "cache": tiny["cache"],
     }
     with pytest.raises(InputError, match=message):
         run_evaluation(**{**arguments, **change})

@@ -1,30 +1,5 @@
-rule features:
-    input:
-        bundle="models/{bundle}/bundle.json",
-        image_encoder="models/{bundle}/image_encoder.safetensors",
-        data="data/prepared/{dataset}/manifest.json",
-    output:
-        "features/{bundle}/{dataset}/manifest.json",
-    log:
-        "logs/features/{bundle}/{dataset}.log",
-    conda:
-        "../envs/prior.yaml"
-    threads: 1
-    resources:
-        torch=1,
-        mem_mb=4000,
-        runtime=240,
-    params:
-        settings=job.settings("features"),
-        code=job.code("features"),
-    shell:
-        "prior features --settings {params.settings:q} --bundle {input.bundle}"
-        " --data {input.data} --out {output} > {log} 2>&1"
-
-
 rule evaluate:
     input:
-        job.features,
         bundle="models/{bundle}/bundle.json",
         image_encoder="models/{bundle}/image_encoder.safetensors",
         model="models/{bundle}/model.safetensors",
