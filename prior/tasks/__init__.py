@@ -6,4 +6,6 @@ TASKS: dict[str, str] = {
     "retrieval": "prior.tasks.retrieval",
     "segmentation": "prior.tasks.segmentation",
     "detection": "prior.tasks.detection",
+    "grounding": "prior.tasks.grounding",
+    "prototypes": "prior.tasks.prototypes",
 }
