@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from prior.data.files import read_json
 from prior.results.panels import heading, subplots
-from prior.results.style import NEUTRAL, PALETTE, figure_style, save
+from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
 
 SHOWN = 12
-WIDTH = 92
+WIDTH = 80
 HIDDEN = "The texts of real reports are not shown."
 
 
@@ -67,14 +67,16 @@ def _draw(atlas: dict[str, np.ndarray], texts: list[list[str]], shown: int) -> F
     table.set_axis_off()
     table.set_xlim(0, 1)
     table.set_ylim(shown or 1, 0)
+    header = {"fontsize": 7, "va": "bottom", "color": NEUTRAL}
+    table.text(0, 0, "prototype: share of sentences, mean entropy", **header)
+    table.text(0.4, 0, "sentences with the largest share of it", **header)
     for line in range(shown):
         share, entropy = 100 * atlas["frequency"][line], atlas["entropy"][line]
-        label = f"{atlas['prototype'][line]}\n{share:.1f} %, {entropy:.2f} nats"
+        label = f"{atlas['prototype'][line]}: {share:.1f} %, {entropy:.2f} nats"
         table.text(0, line + 0.5, label, fontsize=7, va="center")
         sentences = [textwrap.shorten(text, WIDTH, placeholder=" …") for text in texts[line]]
-        words, colour = ("\n".join(sentences), "inherit") if sentences else (HIDDEN, NEUTRAL)
-        style: dict[str, Any] = {} if colour == "inherit" else {"color": colour}
-        table.text(0.2, line + 0.5, words, fontsize=7, va="center", **style)
+        words, colour = ("\n".join(sentences), INK) if sentences else (HIDDEN, NEUTRAL)
+        table.text(0.4, line + 0.5, words, fontsize=7, va="center", color=colour)
     return figure
 
 

@@ -18,7 +18,7 @@ from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.protocols import Protocol
-from prior.reports.normalise import clean_sentence, normalised_text
+from prior.reports.normalise import normalised_text
 from prior.reports.tokens import ordered_sentences
 from prior.tasks.base import Cell, CellResult, omitted, split_preset, test_images
 from prior.tasks.embeddings import Embedder
@@ -42,7 +42,7 @@ def evaluate(
         raise InputError(f"{data.root}/sentences.parquet is missing or empty; prototypes need reports")
     embedder = Embedder(bundle)
     for cell in cells:
-        sentences = test_sentences(data, protocol, cell)
+        sentences = readable(embedder, test_sentences(data, protocol, cell))
         if sentences.empty:
             yield cell, omitted("no test report with a sentence")
             continue
@@ -58,14 +58,20 @@ def evaluate(
 
 
 def test_sentences(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
-    """Return the sentences of the test studies as the text encoder reads them, each with an image's ids.
-
-    Sentences without any token are left out, as the tokenizer leaves them out.
-    """
+    """Return the sentences of the test studies in the text encoder's order, each with an image's ids."""
     images = test_images(data, protocol, cell).sort_values("image_id").drop_duplicates("study_id")
     ordered = ordered_sentences(data.sentences)[["study_id", "position", "sentence"]]
-    chosen = ordered.merge(images[["study_id", "image_id", "patient_id"]], on="study_id", validate="m:1")
-    return chosen[chosen["sentence"].map(clean_sentence) != ""].reset_index(drop=True)
+    return ordered.merge(images[["study_id", "image_id", "patient_id"]], on="study_id", validate="m:1")
+
+
+def readable(embedder: Embedder, sentences: pd.DataFrame) -> pd.DataFrame:
+    """Leave out sentences without any token: the tokenizer skips them, and so they have no slot."""
+    distinct = list(sentences["sentence"].unique())
+    if not distinct:
+        return sentences
+    known = (embedder.tokens([[text] for text in distinct]).n_sentences > 0).tolist()
+    kept = sentences["sentence"].map(dict(zip(distinct, known, strict=True)))
+    return sentences[kept].reset_index(drop=True)
 
 
 def assignments(embedder: Embedder, sentences: pd.DataFrame) -> tuple[pd.DataFrame, Floats | None]:
