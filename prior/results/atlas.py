@@ -69,7 +69,7 @@ def _draw(atlas: dict[str, np.ndarray], texts: list[list[str]], shown: int) -> F
     table.set_ylim(shown or 1, 0)
     header = {"fontsize": 7, "va": "bottom", "color": NEUTRAL}
     table.text(0, 0, "prototype: share of sentences, mean entropy", **header)
-    table.text(0.4, 0, "sentences with the largest share of it", **header)
+    table.text(0.4, 0, "sentences assigned to it most strongly", **header)
     for line in range(shown):
         share, entropy = 100 * atlas["frequency"][line], atlas["entropy"][line]
         label = f"{atlas['prototype'][line]}: {share:.1f} %, {entropy:.2f} nats"
