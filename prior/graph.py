@@ -237,7 +237,7 @@ class Graph:
 COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv"]
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
-TEXT_TASKS = {"zero_shot", "retrieval"}
+TEXT_TASKS = {"zero_shot", "retrieval", "grounding", "prototypes"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],
     "prepare": ["prior.data.prepare"],

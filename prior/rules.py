@@ -37,8 +37,8 @@ class Rules:
         return [f"data/raw/{wildcards.dataset}/simulation.json"] if simulated else []
 
     def sentences(self, wildcards: Any) -> list[str]:
-        """The sentences that retrieval reads."""
-        wanted = wildcards.task == "retrieval"
+        """The sentences that retrieval and the prototype atlas read."""
+        wanted = wildcards.task in ("retrieval", "prototypes")
         return [f"data/prepared/{wildcards.dataset}/sentences.parquet"] if wanted else []
 
 

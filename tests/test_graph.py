@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -7,6 +8,7 @@ from prior import params
 from prior.errors import InputError
 from prior.graph import Graph
 from prior.methods import METHODS, WITHOUT_TEXT
+from prior.rules import Rules
 
 PROJECT = Path(__file__).parents[1]
 
@@ -16,9 +18,20 @@ def graph(*overlays: str) -> Graph:
     return Graph(params.load(PROJECT / "params.yaml", *paths), PROJECT)
 
 
-def test_methods_without_text_have_no_zero_shot_or_retrieval_jobs() -> None:
-    jobs = graph().jobs("zero_shot") + graph().jobs("retrieval")
+def test_methods_without_text_have_no_jobs_of_tasks_that_read_text() -> None:
+    jobs = [job for task in ("zero_shot", "retrieval", "grounding") for job in graph().jobs(task)]
     assert {job.rsplit("/", 1)[1] for job in jobs} == {"convirt-default-s0", "prior-described-s0"}
+
+
+def test_only_methods_with_prototypes_have_their_job_and_it_waits_for_the_sentences() -> None:
+    assert graph("all_methods").jobs("prototypes") == [
+        "prototypes/mimic_cxr/strict_small-bank/prior-described-s0"
+    ]
+    wildcards = SimpleNamespace(
+        task="prototypes", dataset="mimic_cxr", setting="strict_small-bank", bundle="x"
+    )
+    assert Rules(graph()).sentences(wildcards) == ["data/prepared/mimic_cxr/sentences.parquet"]
+    assert Rules(graph()).features(wildcards) == []
 
 
 def test_an_overlay_uses_only_the_data_sets_that_it_names() -> None:

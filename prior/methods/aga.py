@@ -165,6 +165,14 @@ class Aga(Method):
             rows.append(((group_weights(similarity, thresholds) * similarity).sum(dim=3) * share).sum(dim=2))
         return {"global": u @ v.T, "local": torch.cat(rows)}
 
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return the weights with which the phrase's words collect the regions, averaged, [B, R]."""
+        regions = F.normalize(images.local.float(), dim=-1)
+        tokens = F.normalize(reports.tokens.float(), dim=-1)
+        thresholds = self._thresholds(self.token_gate, reports.tokens)
+        weights = group_weights(tokens @ regions.transpose(1, 2), thresholds)
+        return mean_of_real(weights, reports.token_mask)
+
     @staticmethod
     def _thresholds(gate: nn.Module, features: Tensor) -> Tensor:
         logits: Tensor = gate(features)

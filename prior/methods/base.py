@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from prior.encoders.image import ImageEncoder
 
@@ -141,6 +142,32 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
         """Return similarities [B_images, B_reports]: `global`, and `local` where the method has one."""
+
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor | None:
+        """Return how strongly each region of image i relates to phrase i, [B, R]; higher means more.
+
+        Only differences within one map count: the task scales every map by itself. This default is the
+        cosine of each region with the phrase's global embedding, right where both lie in one space. Methods
+        with a local attention return that, averaged over the phrase's words or sentences; a method whose
+        regions and phrases share no space returns None.
+
+        Args:
+            images: features of B images.
+            reports: features of B phrases, phrase i belonging to image i.
+        """
+        regions, phrases = F.normalize(images.local.float(), dim=-1), reports.global_.float()
+        return torch.einsum("brd,bd->br", regions, F.normalize(phrases, dim=-1))
+
+    def prototype_logits(self, tokens: ReportTokens) -> Tensor | None:
+        """Return logits [B, S, K] of each sentence's assignment to K prototypes; None if there are none.
+
+        Their softmax is the assignment at inference, without noise. S is at least 1 and the largest sentence
+        count; what stands at slots without a sentence has no meaning.
+
+        Args:
+            tokens: B reports.
+        """
+        return None
 
 
 def sentence_means(tokens: Tensor, sentence: Tensor, n_sentences: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,9 +20,10 @@ from prior.methods.base import (
     sentence_means,
 )
 from prior.methods.parsing import parse_settings
+from prior.methods.present import mean_of_real
 from prior.methods.sentences import pick_sentence, repeat_per_sentence
 from prior.objectives.contrastive import symmetric_info_nce
-from prior.objectives.word_region import word_region_loss, word_region_scores
+from prior.objectives.word_region import region_attention, word_region_loss, word_region_scores
 
 
 class GloriaSettings(BaseModel):
@@ -140,6 +141,15 @@ class Gloria(Method):
             "global": u @ F.normalize(reports.global_.float(), dim=-1).T,
             "local": word_region_scores(reports.tokens, reports.token_mask, images.local, *self._scales()),
         }
+
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return the attention of the phrase's words over the regions, averaged over words, [B, R].
+
+        The words share out each region before they attend, so that a phrase of one word gives a flat map.
+        """
+        dots = images.local.float() @ reports.tokens.float().transpose(1, 2)
+        attention = region_attention(dots, reports.token_mask.unsqueeze(1), self._scales()[0])
+        return mean_of_real(attention.transpose(1, 2), reports.token_mask)
 
     def _read(self, tokens: ReportTokens) -> tuple[Tensor, Tensor]:
         features = self.text_encoder(tokens.ids, tokens.mask)

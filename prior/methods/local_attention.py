@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from prior.methods.present import mean_of_real
 from prior.objectives.local import sigmoid_attention
 
 _BLOCK_ENTRIES = 1 << 24
@@ -51,6 +52,21 @@ class LocalAttention(nn.Module):
         of_sentences, _ = sigmoid_attention(text_query, image_key, image_value)
         of_regions, _ = sigmoid_attention(image_query, text_key, text_value, mask)
         return LocalContexts(of_regions=of_regions, of_sentences=of_sentences)
+
+    def maps(self, regions: Tensor, sentences: Tensor, mask: Tensor) -> Tensor:
+        """Return the attention of each report's sentences to the regions of its image, averaged, in [0, 1].
+
+        Args:
+            regions: [B, R, D].
+            sentences: [B, S, D].
+            mask: [B, S] bool; a report without sentences has a map of zeros.
+
+        Returns:
+            [B, R].
+        """
+        _, keys, values = self.image_maps(regions).chunk(3, dim=-1)
+        _, weights = sigmoid_attention(self.text_maps(sentences).chunk(3, dim=-1)[0], keys, values)
+        return mean_of_real(weights, mask)
 
     def scores(self, regions: Tensor, sentences: Tensor, mask: Tensor) -> Tensor:
         """Return the mean attention of each report's sentences to each image, in [0, 1].

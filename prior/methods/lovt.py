@@ -147,6 +147,10 @@ class Lovt(Method):
         u = F.normalize(images.global_.float(), dim=-1)
         return {"global": u @ F.normalize(reports.global_.float(), dim=-1).T}
 
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return the cross attention of the phrase's sentences over the regions, [B, R]."""
+        return self.cross_attention.maps(images.local, reports.sentences, reports.mask)
+
     def _encode_images(self, images: Tensor) -> tuple[ImageFeatures, Tensor]:
         """Return features and the weights [B, R] of the regions in the global pool."""
         last = self.standardise(self.image_encoder(images)[-1].float())

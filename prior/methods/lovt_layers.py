@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from prior.methods.local_attention import LocalContexts
 from prior.methods.pooling import linear
+from prior.methods.present import mean_of_real
 from prior.methods.projection import RowNorm, map_rows
 
 
@@ -92,7 +93,7 @@ class SharedCrossAttention(nn.Module):
         Returns:
             Both contexts; zero at padding and for the regions of a pair whose report has no sentence.
         """
-        scores = self.key(regions) @ self.key(sentences).transpose(1, 2) * regions.shape[-1] ** -0.5
+        scores = self._scores(regions, sentences)
         to_sentences = _masked_softmax(scores, mask.unsqueeze(1))
         to_regions = scores.float().softmax(dim=1).transpose(1, 2)
         of_regions = to_sentences.to(scores.dtype) @ self.value(sentences)
@@ -102,6 +103,14 @@ class SharedCrossAttention(nn.Module):
             of_regions=map_rows(lambda rows: self.region_norm(self.output(rows)), of_regions, read),
             of_sentences=map_rows(lambda rows: self.sentence_norm(self.output(rows)), of_sentences, mask),
         )
+
+    def maps(self, regions: Tensor, sentences: Tensor, mask: Tensor) -> Tensor:
+        """Return the attention of the sentences over the regions, averaged over sentences, [B, R]."""
+        return mean_of_real(self._scores(regions, sentences).float().softmax(dim=1).transpose(1, 2), mask)
+
+    def _scores(self, regions: Tensor, sentences: Tensor) -> Tensor:
+        scores: Tensor = self.key(regions) @ self.key(sentences).transpose(1, 2)
+        return scores * regions.shape[-1] ** -0.5
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

@@ -25,7 +25,9 @@ from prior.methods.base import (
 )
 from prior.methods.class_attention import encode_with_class_attention
 from prior.methods.parsing import parse_settings
+from prior.methods.present import mean_of_real
 from prior.methods.projection import Projection
+from prior.methods.sentences import repeat_per_sentence
 from prior.objectives.contrastive import symmetric_info_nce
 from prior.objectives.swapped_prototypes import swapped_prototype_loss
 from prior.objectives.token_alignment import clipped_weights, token_alignment
@@ -147,6 +149,23 @@ class Mgca(Method):
         """Return the cosine of the global embeddings; zero for a report without sentences."""
         u = F.normalize(images.global_.float(), dim=-1)
         return {"global": u @ F.normalize(reports.global_.float(), dim=-1).T}
+
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return the attention of the phrase's tokens over the regions, averaged over tokens, [B, R]."""
+        tokens = F.normalize(reports.tokens.float(), dim=-1)
+        regions = F.normalize(images.local.float(), dim=-1)
+        affinity = tokens @ regions.transpose(1, 2) / self.settings.token_temperature
+        return mean_of_real(affinity.softmax(dim=2), reports.token_mask)
+
+    def prototype_logits(self, tokens: ReportTokens) -> Tensor:
+        """Return the logits of the predicted assignments, each sentence being read as a report of its own."""
+        rows, counts = repeat_per_sentence(tokens)
+        reports = F.normalize(self.encode_reports(rows).global_.float(), dim=-1)
+        found = reports @ F.normalize(self.prototypes.float(), dim=-1).T / self.settings.prototype_temperature
+        slots = torch.arange(int(counts.max()), device=counts.device) < counts.unsqueeze(1)
+        logits = found.new_zeros(*slots.shape, found.shape[1])
+        logits[slots] = found
+        return logits
 
     def _encode_reports(self, tokens: ReportTokens) -> tuple[ReportFeatures, Tensor]:
         """Return features and the class token's attention [B, L] to each token."""

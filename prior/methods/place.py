@@ -13,7 +13,7 @@ of the abstract, and docs/methods/place.md lists every choice that the sources l
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,21 @@ class Place(Method):
         """Return `global`, cosine of image and report, and `local`, the similarity of its observations."""
         u, v = F.normalize(images.global_.float(), dim=-1), F.normalize(reports.global_.float(), dim=-1)
         return {"global": u @ v.T, "local": self._similarity(self.observe(images.local), reports)}
+
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return what the observations that match the phrase read of the regions, [B, R].
+
+        A sentence weighs observations as its soft maximum does; their reading is that of the last block.
+        """
+        observations = self.queries.expand(len(images.local), -1, -1)
+        for block in self.extractor[:-1]:
+            observations = block(observations, images.local)
+        last = cast(ReadingBlock, self.extractor[-1])
+        reading = last.attention(observations, images.local).float()
+        observations = F.normalize(last(observations, images.local).float(), dim=-1)
+        cosine = F.normalize(reports.sentences.float(), dim=-1) @ observations.transpose(1, 2)
+        share = (cosine / self.settings.maximum_temperature).softmax(dim=2)
+        return mean_of_real(share @ reading, reports.mask)
 
     @torch.no_grad()
     def dead_queries(self, images: ImageFeatures, reports: ReportFeatures) -> int:

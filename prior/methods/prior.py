@@ -133,6 +133,16 @@ class Prior(Method):
             "local": self.local_attention.scores(images.local, reports.sentences, reports.mask),
         }
 
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
+        """Return the sigmoid attention of the phrase's sentences to the regions, [B, R]."""
+        return self.local_attention.maps(images.local, reports.sentences, reports.mask)
+
+    def prototype_logits(self, tokens: ReportTokens) -> Tensor | None:
+        """Return the bank's logits over its temperature; None if the last stage of training has no bank."""
+        if "prototype" not in self.stages[-1].terms:
+            return None
+        return self.bank.logits(self._encode_tokens(tokens).sentences) / self.bank.temperature
+
     def _encode_tokens(self, tokens: ReportTokens) -> ReportFeatures:
         features = self.token_projection(self.text_encoder(tokens.ids, tokens.mask))
         sentences, mask = sentence_means(features, tokens.sentence, tokens.n_sentences)

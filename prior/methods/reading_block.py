@@ -43,6 +43,12 @@ class ReadingBlock(nn.Module):
         update: Tensor = self.feed_forward(self.last_norm(entries))
         return entries + update
 
+    def attention(self, entries: Tensor, memory: Tensor) -> Tensor:
+        """Return how much entries [B, N, D] attend to a memory [B, M, D] without padding, [B, N, M]."""
+        read = self.memory_norm(memory)
+        weights: Tensor = self.cross_attention(self.cross_norm(entries), read, read)[1]
+        return weights
+
 
 def _attend(attention: nn.MultiheadAttention, asked: Tensor, read: Tensor, hidden: Tensor | None) -> Tensor:
     attended: Tensor = attention(asked, read, read, key_padding_mask=hidden, need_weights=False)[0]

@@ -41,6 +41,8 @@ PRIMARY = {
     "retrieval": "r_at_10_i2t",
     "segmentation": "dice_pooled",
     "detection": "map_40_75",
+    "grounding": "pointing_game",
+    "prototypes": "dead_prototypes",
 }
 PRIMARY_FRACTION = 0.1
 BASELINES = ("chance", "predict_nothing")
@@ -50,7 +52,13 @@ TASK_TITLES = {
     "retrieval": "Image–report retrieval",
     "segmentation": "Segmentation",
     "detection": "Detection",
+    "grounding": "Phrase grounding",
+    "prototypes": "Prototype bank",
 }
+UNTRAINED_TASKS = ("zero_shot", "retrieval", "grounding", "prototypes")
+"""Tasks that fit nothing: they compare images with texts, or look into the method."""
+DESCRIPTIVE_TASKS = ("prototypes",)
+"""Tasks that describe a method and rank none: they are no headline."""
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -85,7 +93,7 @@ def fraction_text(fraction: float) -> str:
 
 def setting_text(row: Mapping[str, Any]) -> str:
     """Data set, protocol and what is trained, in words."""
-    trained = row["task"] not in ("zero_shot", "retrieval")
+    trained = row["task"] not in UNTRAINED_TASKS
     tuning = ("frozen encoder" if row["frozen"] else "fine-tuned encoder") if trained else ""
     parts = [row["dataset"], row["protocol"], row["head"] and f"{row['head']} head", tuning]
     return ", ".join(part for part in parts if part)

@@ -13,7 +13,9 @@ from prior.metrics.arrays import Floats
 from prior.metrics.cell import CellMetrics, Compute, Key
 from prior.metrics.classification import SUBSET, exclusive_metrics, finding_metrics
 from prior.metrics.detection import detection_metrics
+from prior.metrics.grounding import grounding_metrics
 from prior.metrics.intervals import Resamples, patient_resamples
+from prior.metrics.prototypes import prototype_metrics
 from prior.metrics.retrieval import retrieval_metrics
 from prior.metrics.rows import ROW_COLUMNS
 from prior.metrics.segmentation import segmentation_metrics
@@ -35,6 +37,8 @@ COLUMNS = {
     ],
     "segmentation": ["image_id", "patient_id", "tp", "fp", "fn", "n_mask"],
     "detection": ["image_id", "patient_id", "kind", "score", "x_min", "y_min", "x_max", "y_max"],
+    "grounding": ["image_id", "patient_id", "finding", "hit", "cnr", "miou", "area"],
+    "prototypes": ["image_id", "patient_id", "nearest", "entropy", "n_prototypes"],
 }
 
 
@@ -50,6 +54,8 @@ def cell_metrics(task: str, frame: pd.DataFrame) -> list[CellMetrics]:
         "retrieval": retrieval_metrics,
         "segmentation": segmentation_metrics,
         "detection": detection_metrics,
+        "grounding": grounding_metrics,
+        "prototypes": prototype_metrics,
     }
     return [single[task](frame)]
 

@@ -55,13 +55,27 @@ def word_region_scores(
         return torch.cat(columns, dim=1)
 
 
+def region_attention(dots: Tensor, mask: Tensor, attention_scale: float) -> Tensor:
+    """Attention a_wr of every word over the regions of an image, as in `word_region_scores`.
+
+    Args:
+        dots: d_rw, [N, R, ..., W].
+        mask: bool that broadcasts against `dots`, true at real words.
+        attention_scale: inverse temperature of the attention over regions.
+
+    Returns:
+        Like `dots`, summing to 1 over the regions (dimension 1).
+    """
+    share = dots.masked_fill(~mask, torch.finfo(dots.dtype).min).softmax(dim=-1)
+    return (attention_scale * share).softmax(dim=1)
+
+
 def _block(
     words: Tensor, mask: Tensor, regions: Tensor, products: Tensor, attention_scale: float, word_scale: float
 ) -> Tensor:
     lowest = torch.finfo(words.dtype).min
     dots = (regions @ words.flatten(0, 1).T).view(*regions.shape[:2], *mask.shape)
-    share = dots.masked_fill(~mask, lowest).softmax(dim=3)
-    attention = (attention_scale * share).softmax(dim=1)
+    attention = region_attention(dots, mask, attention_scale)
     square = (attention * (products @ attention.flatten(2)).view_as(attention)).sum(dim=1)
     # Regions can cancel in the context, and rounding can then make its square negative.
     context_norm = square.clamp(min=_SMALLEST_SQUARE).sqrt()

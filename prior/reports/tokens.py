@@ -189,12 +189,18 @@ def tokenize(
 
 def ordered_reports(sentences: pd.DataFrame) -> dict[str, list[str]]:
     """Return the sentences of each study, the impression before the findings, as the tokenizer reads them."""
-    section = sentences["section"].map({name: rank for rank, name in enumerate(SECTION_ORDER)})
-    ordered = sentences.assign(rank=section).sort_values(["study_id", "rank", "position"], kind="stable")
+    ordered = ordered_sentences(sentences)
     reports: dict[str, list[str]] = {}
     for study, sentence in zip(ordered["study_id"], ordered["sentence"], strict=True):
         reports.setdefault(study, []).append(sentence)
     return reports
+
+
+def ordered_sentences(sentences: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of sentences by study, the impression before the findings."""
+    section = sentences["section"].map({name: rank for rank, name in enumerate(SECTION_ORDER)})
+    ordered = sentences.assign(rank=section).sort_values(["study_id", "rank", "position"], kind="stable")
+    return ordered.drop(columns="rank")
 
 
 def _training_studies(prepared: Path, preset: str) -> set[str]:

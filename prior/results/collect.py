@@ -26,7 +26,7 @@ from prior.results.differences import differences
 
 GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "metric"]
 DIGITS = 6
-HEADLINES = {"zero_shot": ["accuracy_5x200"], "retrieval": ["r_at_10_t2i"]}
+HEADLINES = {"zero_shot": ["accuracy_5x200"], "retrieval": ["r_at_10_t2i"], "grounding": ["cnr", "miou"]}
 OMITTED_COLUMNS = [
     *(
         "method",

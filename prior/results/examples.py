@@ -1,4 +1,4 @@
-"""Pictures of single cases: true and predicted masks, and what a retrieval query brings up."""
+"""Pictures of single cases: true and predicted masks, heat maps, and what a retrieval query brings up."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from prior.metrics.arrays import Bools
+from prior.results.atlas import prototype_atlas
 from prior.results.panels import heading, subplots
 from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
 
@@ -43,6 +44,33 @@ def segmentation_examples(files: Mapping[str, Path], simulated: bool, out: Path)
                 _frame(axes)
             line[0].set_ylabel(method)
         heading(figure, "Segmentation: true outline blue, predicted outline orange", simulated)
+        save(figure, out)
+
+
+def grounding_examples(files: Mapping[str, Path], simulated: bool, out: Path) -> None:
+    """Draw the heat maps of the same cases for every bundle, over the image, with the true outline.
+
+    Args:
+        files: bundle → `.npz` with `images` uint8 [n, H, W], `heat` in [0, 1] [n, H, W], `truth` bool
+            [n, H, W].
+        simulated: puts the warning into the title.
+        out: path without suffix.
+    """
+    cases = {}
+    for bundle in sorted(files):
+        with np.load(files[bundle], allow_pickle=False) as archive:
+            cases[bundle] = [archive[key][:MAX_CASES] for key in ("images", "heat", "truth")]
+    columns = min(len(images) for images, _, _ in cases.values())
+    with figure_style():
+        figure, grid = subplots(len(cases), columns, (1.35 * columns + 0.6, 1.45 * len(cases) + 0.5))
+        for line, (bundle, arrays) in zip(grid, cases.items(), strict=True):
+            for axes, image, heat, true in zip(line, *arrays, strict=False):
+                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                axes.imshow(heat.astype(np.float32), cmap="inferno", vmin=0, vmax=1, alpha=0.45)
+                _outline(axes, true, PALETTE[6])
+                _frame(axes)
+            line[0].set_ylabel(bundle, fontsize=7)
+        heading(figure, "Grounding: heat map of the finding's phrases, true outline blue", simulated)
         save(figure, out)
 
 
@@ -109,7 +137,10 @@ def retrieval_examples(file: Path, prepared: Path, simulated: bool, out: Path) -
 
 
 def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: Path) -> None:
-    """Draw `examples_segmentation_<dataset>` and `examples_retrieval_<bundle>` where a task left examples.
+    """Draw what the tasks left as examples.
+
+    `examples_segmentation_<dataset>_<setting>` and `examples_grounding_<dataset>_<setting>` show all bundles,
+    `examples_retrieval_<bundle>` and `examples_prototypes_<bundle>` one.
 
     Args:
         stems: prediction files without suffix; `<stem>.examples.npz` may lie beside them.
@@ -118,6 +149,7 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
         out: folder.
     """
     masks: dict[str, dict[str, Path]] = {}
+    maps: dict[str, dict[str, Path]] = {}
     for stem in sorted(stems):
         dataset, setting, bundle = stem.parts[-3:]
         archive = Path(f"{stem}.examples.npz")
@@ -125,8 +157,14 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
             continue
         if stem.parts[-4] == "segmentation":
             masks.setdefault(f"{dataset}_{setting}", {})[bundle.split("-")[0]] = archive
+        elif stem.parts[-4] == "grounding":
+            maps.setdefault(f"{dataset}_{setting}", {})[bundle] = archive
+        elif stem.parts[-4] == "prototypes":
+            prototype_atlas(archive, prepared_root / dataset, out / f"examples_prototypes_{bundle}")
         else:
             target = out / f"examples_retrieval_{bundle}"
             retrieval_examples(archive, prepared_root / dataset, simulated, target)
     for name, files in masks.items():
         segmentation_examples(files, simulated, out / f"examples_segmentation_{name}")
+    for name, files in maps.items():
+        grounding_examples(files, simulated, out / f"examples_grounding_{name}")

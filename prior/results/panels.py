@@ -9,6 +9,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prior.metrics.rows import UNTRAINED_TASKS
 from prior.results.style import NEUTRAL
 from prior.results.view import title
 
@@ -68,7 +69,7 @@ def dot_panel(axes: Axes, rows: pd.DataFrame, styles: Styles, names: bool) -> No
                 markersize=6, markeredgecolor="white", markeredgewidth=0.6, linestyle="",
             )  # fmt: skip
         else:
-            reason = "no text encoder" if rows["task"].isin(["zero_shot", "retrieval"]).all() else "omitted"
+            reason = "no text encoder" if rows["task"].isin(UNTRAINED_TASKS).all() else "omitted"
             axes.annotate(
                 reason, (0.98, place), xycoords=("axes fraction", "data"), ha="right", va="center",
                 fontsize=7, color=NEUTRAL,

@@ -1,6 +1,7 @@
 """Figures: label-efficiency curves per task, the headline, gains over `random`, pre-training losses."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ CURVE_METRICS = {
 BAR_METRICS = {
     "zero_shot": ["auroc_macro", "accuracy_5x200"],
     "retrieval": ["r_at_1_i2t", "r_at_5_i2t", "r_at_10_i2t", "r_at_10_t2i", "p_at_1_i2t", "p_at_10_i2t"],
+    "grounding": ["pointing_game", "cnr", "miou"],
+    "prototypes": ["dead_prototypes", "assignment_entropy", "used_perplexity"],
 }
 NO_LOSS = {"stage", "epoch", "step", "learning_rate"}
 
@@ -66,7 +69,7 @@ def headline_figure(view: pd.DataFrame, styles: Styles, out: Path) -> None:
     chosen = headline(view)
     panels = list(dict.fromkeys(zip(chosen["task"], chosen["setting"], strict=True)))
     if not panels:
-        save(empty_figure("Five tasks, 10 % of the labels", bool(view["simulated"].any())), out)
+        save(empty_figure("Primary metrics, 10 % of the labels", bool(view["simulated"].any())), out)
         return
     styles = _styles_of(chosen, styles)
     columns = min(3, len(panels))
@@ -82,24 +85,27 @@ def headline_figure(view: pd.DataFrame, styles: Styles, out: Path) -> None:
         dot_panel(axes, rows, styles, names=place % columns == 0)
         axes.set_title(f"{TASK_TITLES[task]} · {rows['dataset'].iloc[0]}", fontsize=8.5)
         axes.set_xlabel(metric_title(PRIMARY[task]), fontsize=8)
-    heading(figure, "Five tasks, frozen encoders, 10 % of the labels", bool(chosen["simulated"].any()))
+    heading(figure, "Primary metrics, frozen encoders, 10 % of the labels", bool(chosen["simulated"].any()))
     save(figure, out)
 
 
 def bars(view: pd.DataFrame, task: str, styles: Styles, out: Path) -> None:
-    """Metrics of a task that uses no labels: one panel per metric, a dot with interval per method."""
+    """Metrics of a task that uses no labels: a panel per data set and metric, a dot per method."""
     chosen = view[(view["task"] == task) & view["metric"].isin(BAR_METRICS[task]) & (view["finding"] == "")]
-    metrics = [metric for metric in BAR_METRICS[task] if metric in set(chosen["metric"])]
+    present = set(zip(chosen["dataset"], chosen["metric"], strict=True))
+    datasets = sorted(set(chosen["dataset"]))
+    panels = [place for place in product(datasets, BAR_METRICS[task]) if place in present]
     styles = _styles_of(chosen, styles)
-    columns = min(3, len(metrics))
-    lines = -(-len(metrics) // columns)
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
     size = (2.75 * columns + 0.6, lines * (0.7 + 0.24 * len(styles)) + 0.7)
     figure, grid = subplots(lines, columns, size)
-    for place, metric in enumerate(metrics):
+    for place, (dataset, metric) in enumerate(panels):
         axes = grid.flat[place]
-        dot_panel(axes, chosen[chosen["metric"] == metric], styles, names=place % columns == 0)
-        axes.set_title(metric_title(metric), fontsize=8)
-    for axes in list(grid.flat)[len(metrics) :]:
+        rows = chosen[(chosen["dataset"] == dataset) & (chosen["metric"] == metric)]
+        dot_panel(axes, rows, styles, names=place % columns == 0)
+        axes.set_title(metric_title(metric) + (f" · {dataset}" if len(datasets) > 1 else ""), fontsize=8)
+    for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
     heading(figure, TASK_TITLES[task], bool(chosen["simulated"].any()))
     save(figure, out)

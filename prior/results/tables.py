@@ -146,7 +146,7 @@ def tables(
     view = load_view(results_csv)
     simulated = bool(view["simulated"].any())
     table = headline_table(view)
-    heading = title("Five tasks at 10 % of the labels, frozen encoders", simulated)
+    heading = title("Primary metrics at 10 % of the labels, frozen encoders", simulated)
     write_text(
         out / "headline.md", f"# {heading}\n\n{_markdown(table, 'method')}\n\n{notes(headline(view))}\n"
     )

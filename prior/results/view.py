@@ -6,6 +6,7 @@ import pandas as pd
 
 from prior.metrics.rows import (
     BASELINES,
+    DESCRIPTIVE_TASKS,
     METHOD_COLUMNS,
     PRIMARY,
     PRIMARY_FRACTION,
@@ -37,6 +38,14 @@ METRIC_TITLES = {
     "map_40_75": "mAP, IoU .40–.75",
     "map_50_95": "mAP, IoU .50–.95",
     "ap_50": "AP, IoU .50",
+    "pointing_game": "Pointing game",
+    "cnr": "Contrast-to-noise ratio",
+    "cnr_signed": "Contrast-to-noise ratio, signed",
+    "miou": "IoU, mean over thresholds",
+    "dead_prototypes": "Dead prototypes, share",
+    "dead_prototypes_count": "Dead prototypes",
+    "assignment_entropy": "Assignment entropy, nats",
+    "used_perplexity": "Used perplexity",
     "n_unfit": "Findings without both labels in training",
 }
 RETRIEVAL_TITLES = {"p_at": "Precision", "hit_at": "Hit", "r_at": "Recall of the exact pair"}
@@ -96,7 +105,7 @@ def load_view(results_csv: Path) -> pd.DataFrame:
 
 def headline(view: pd.DataFrame) -> pd.DataFrame:
     """The primary metric of every task with frozen encoders, at 10 % where labels are used."""
-    leading = view["metric"] == view["task"].map(PRIMARY)
+    leading = (view["metric"] == view["task"].map(PRIMARY)) & ~view["task"].isin(DESCRIPTIVE_TASKS)
     place = view["fraction"].isna() | (view["fraction"] == PRIMARY_FRACTION)
     chosen = view[leading & place & (view["finding"] == "") & view["frozen"]]
     order = {task: position for position, task in enumerate(PRIMARY)}

@@ -6,6 +6,8 @@ TASKS: dict[str, str] = {
     "retrieval": "prior.tasks.retrieval",
     "segmentation": "prior.tasks.segmentation",
     "detection": "prior.tasks.detection",
+    "grounding": "prior.tasks.grounding",
+    "prototypes": "prior.tasks.prototypes",
 }
 
 # They read every map of the encoder, the others its mean over the last one.

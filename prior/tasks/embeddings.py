@@ -1,6 +1,7 @@
-"""Unit global embeddings of images and texts, which zero-shot classification and retrieval compare."""
+"""What tasks without labels read of a bundle: unit global embeddings, or all features."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from prior.data.batches import load_images
 from prior.encoders.bundle import Bundle
-from prior.methods.base import Method, ReportTokens
+from prior.methods.base import ImageFeatures, Method, ReportFeatures, ReportTokens
 from prior.reports.tokens import encode_texts
 from prior.tasks.maps import tune_layout
 from prior.training.precision import LAYOUT, autocast, choose_device, resolve_precision
@@ -24,6 +25,9 @@ class Embedder:
 
     Args:
         bundle: A bundle with a text encoder.
+
+    Attributes:
+        method: The whole model.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -32,7 +36,7 @@ class Embedder:
             raise ValueError(f"{bundle.name} has no text encoder")
         self._device = choose_device()
         self._precision = resolve_precision("auto", self._device)
-        self._method: Method = tune_layout(method, self._device).eval()
+        self.method: Method = tune_layout(method, self._device).eval()
         self._tokenizer: Tokenizer = bundle.tokenizer()
         self._max_tokens = bundle.info.text.max_tokens
 
@@ -41,11 +45,8 @@ class Embedder:
         """Embed rows [n] of an image store; returns [n, D] float32 of unit length."""
         parts = []
         for start in range(0, len(rows), _BATCH):
-            batch = load_images(pixels, rows[start : start + _BATCH], str(self._device))
-            batch = batch.contiguous(memory_format=LAYOUT)
-            with autocast(self._precision, self._device):
-                features = self._method.encode_images(batch).global_
-            parts.append(functional.normalize(features.float(), dim=-1).cpu())
+            features = self.image_features(pixels, rows[start : start + _BATCH])
+            parts.append(functional.normalize(features.global_, dim=-1).cpu())
         return torch.cat(parts)
 
     @torch.inference_mode()
@@ -59,11 +60,30 @@ class Embedder:
         distinct = sorted(set(keys), key=lambda key: (sum(map(len, key)), key))
         parts = []
         for start in range(0, len(distinct), _BATCH):
-            arrays = encode_texts(
-                self._tokenizer, distinct[start : start + _BATCH], max_tokens=self._max_tokens
-            )
-            tokens = ReportTokens(**{name: torch.from_numpy(array) for name, array in arrays.items()})
-            features = self._method.encode_reports(tokens.to(self._device)).global_
-            parts.append(functional.normalize(features.float(), dim=-1).cpu())
+            features = self.report_features(distinct[start : start + _BATCH])
+            parts.append(functional.normalize(features.global_, dim=-1).cpu())
         position = {key: row for row, key in enumerate(distinct)}
         return torch.cat(parts)[[position[key] for key in keys]]
+
+    @torch.inference_mode()
+    def image_features(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> ImageFeatures:
+        """Encode one batch of rows of an image store; float32, on the device."""
+        batch = load_images(pixels, rows, str(self._device)).contiguous(memory_format=LAYOUT)
+        with autocast(self._precision, self._device):
+            found = self.method.encode_images(batch)
+        return ImageFeatures(found.global_.float(), found.local.float(), found.grid)
+
+    @torch.inference_mode()
+    def report_features(self, texts: Sequence[Sequence[str]]) -> ReportFeatures:
+        """Encode one batch of texts, each a list of sentences; float32, on the device."""
+        found = self.method.encode_reports(self.tokens(texts))
+        tensors = {field.name: getattr(found, field.name) for field in fields(found)}
+        return ReportFeatures(
+            **{name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+        )
+
+    def tokens(self, texts: Sequence[Sequence[str]]) -> ReportTokens:
+        """Tokenise one batch of texts, each a list of sentences; on the device."""
+        arrays = encode_texts(self._tokenizer, texts, max_tokens=self._max_tokens)
+        tokens = ReportTokens(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        return tokens.to(self._device)
