@@ -1,6 +1,6 @@
 """Control: reports that say no more than the labels of their study."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +21,8 @@ def label_reports(
 ) -> ReportTokens:
     """Tokenise one sentence for every label that a study has, as its written report was tokenised.
 
-    The findings come in the order of the label table. What is not mentioned in the labels gets no sentence, so
-    a study without labels has none.
+    The findings come in the order of the label table. A finding that the labels leave open gets no sentence,
+    so a study without labels has none.
 
     Args:
         data: pre-training data set.
@@ -52,10 +52,6 @@ def _study_labels(labels: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     return ranks.groupby("study_id").max().replace({rank: value for value, rank in _RANKS.items()})
 
 
-def _state(values: Sequence[float], findings: Sequence[str]) -> list[str]:
-    names = [name.replace("_", " ").lower() for name in findings]
-    return [
-        _TEMPLATES[value].format(name)
-        for name, value in zip(names, values, strict=True)
-        if value in _TEMPLATES
-    ]
+def _state(values: Iterable[float], findings: Sequence[str]) -> list[str]:
+    stated = [(name, value) for name, value in zip(findings, values, strict=True) if value in _TEMPLATES]
+    return [_TEMPLATES[value].format(name.replace("_", " ").lower()) for name, value in stated]

@@ -34,7 +34,8 @@ class PretrainSettings(BaseModel):
 
     Attributes:
         method: name in `prior.methods.METHODS`.
-        variant: label of the bundle; also the variant of a method that has several and whose settings name none.
+        variant: label of the bundle; chooses the variant too where a method has several and `settings` names
+            none.
         settings: the method's own.
         seed: of initial weights, order, augmentation and noise.
         preset: split preset; its training part is used.
