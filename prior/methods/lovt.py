@@ -67,7 +67,7 @@ class LovtSettings(BaseModel):
 
     def terms(self) -> dict[str, float]:
         """Return the weight of every term that is on."""
-        terms = {}
+        terms: dict[str, float] = {}
         if "global" in self.parts:
             terms |= {"image_to_report": self.image_weight, "report_to_image": 1 - self.image_weight}
         if "local_image" in self.parts:
