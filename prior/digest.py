@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-REGISTRIES = {"READERS", "METHODS", "WITHOUT_TEXT", "TASKS", "DENSE_TASKS", "SIMULATORS"}
+REGISTRIES = {"READERS", "METHODS", "WITHOUT_TEXT", "VARIANTS", "TASKS", "DENSE_TASKS", "SIMULATORS"}
 # Files that are no modules, by the module that reads them; a protocol's knobs are settings of its jobs.
 ASSETS = {
     "prior.phantom.grammar": "phantom/language/*.yaml",

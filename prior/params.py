@@ -72,11 +72,17 @@ class Pretraining(_Section):
 
 
 class MethodSettings(_Section):
-    """One row of the benchmark: a method, its variant and what its file takes as settings."""
+    """One row of the benchmark: a method, a label, what its file takes as settings, and controls.
+
+    `variant` labels bundle and rows, and chooses the variant of a method that has several, unless the
+    settings name it (`prior.methods.settings_with_variant`). `shuffle_pairs` deals the reports to other
+    studies; `reports: labels` replaces every report by sentences that state the study's labels.
+    """
 
     method: Name
     variant: Name
     shuffle_pairs: bool = False
+    reports: Literal["written", "labels"] = "written"
     settings: dict[str, Any] = {}
 
     def bundle(self, seed: int) -> str:
@@ -133,6 +139,7 @@ class Params(_Section):
             if name not in self.method_settings:
                 known = ", ".join(self.method_settings)
                 problems.append(f"methods: unknown method `{name}`, method_settings has {known}")
+        problems += self._shared_bundles()
         if self.pretraining.dataset not in self.datasets:
             problems.append(f"pretraining.dataset: `{self.pretraining.dataset}` is not in datasets")
         for index, evaluation in enumerate(self.evaluations):
@@ -146,9 +153,25 @@ class Params(_Section):
             raise ValueError("\n  ".join(problems))
         return self
 
+    def _shared_bundles(self) -> list[str]:
+        owners: dict[str, str] = {}
+        problems = []
+        for name in dict.fromkeys(self.methods):
+            if name not in self.method_settings:
+                continue
+            settings = self.method_settings[name]
+            label = f"{settings.method}-{settings.variant}"
+            if label in owners:
+                problems.append(
+                    f"methods: `{owners[label]}` and `{name}` both make bundle {label}; "
+                    "give one of them another variant"
+                )
+            owners.setdefault(label, name)
+        return problems
+
     def _unregistered(self) -> list[str]:
         from prior.datasets import READERS
-        from prior.methods import METHODS
+        from prior.methods import METHODS, settings_with_variant
         from prior.tasks import TASKS
 
         problems = []
@@ -161,6 +184,11 @@ class Params(_Section):
                 problems.append(
                     f"method_settings.{name}.method: `{settings.method}` is none of {', '.join(METHODS)}"
                 )
+            elif settings:
+                try:
+                    settings_with_variant(settings.method, settings.variant, settings.settings)
+                except InputError as error:
+                    problems.append(f"method_settings.{name}.variant: {error}")
         for index, evaluation in enumerate(self.evaluations):
             if evaluation.task not in TASKS:
                 problems.append(

@@ -79,6 +79,19 @@ def test_code_digests_differ_between_methods_but_not_between_seeds() -> None:
     assert default.code("evaluate", "detection") != default.code("evaluate", "classification")
 
 
+def test_the_ablations_have_a_bundle_each_and_differ_from_their_method_in_one_way() -> None:
+    ablations = graph("ablations")
+    assert len(ablations.bundles) == len(ablations.params.methods)
+    assert set(ablations.tasks()) == set(graph().tasks())
+    for settings, _ in ablations.bundles.values():
+        differs = {*settings.settings} - {"variant"}
+        ways = [settings.shuffle_pairs, settings.reports == "labels", settings.variant == "released", differs]
+        assert sum(map(bool, ways)) <= 1
+        assert differs <= {"parts"}
+    fractions = {fraction for evaluation in ablations.params.evaluations for fraction in evaluation.fractions}
+    assert fractions == {0.1}
+
+
 def test_the_overlay_all_methods_runs_every_registered_method() -> None:
     bundles = graph("all_methods").bundles.values()
     assert {settings.method for settings, _ in bundles} == set(METHODS)

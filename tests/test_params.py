@@ -46,6 +46,21 @@ WRONG = [
     (lambda c: c["pretraining"].update(dataset="mimic"), "pretraining.dataset: `mimic` is not in datasets"),
     (lambda c: c["image"].update(sise=96), "image.sise: Extra inputs are not permitted"),
     (lambda c: c.pop("text"), "text: Field required"),
+    (
+        lambda c: c["method_settings"]["prior"].update(variant="relased"),
+        "method_settings.prior.variant: method prior has no variant `relased`, choose one of described,",
+    ),
+    (
+        lambda c: (
+            c["method_settings"].update(other={"method": "prior", "variant": "described"})
+            or c["methods"].append("other")
+        ),
+        "methods: `prior` and `other` both make bundle prior-described",
+    ),
+    (
+        lambda c: c["method_settings"]["prior"].update(reports="none"),
+        "method_settings.prior.reports: Input should be 'written' or 'labels'",
+    ),
 ]
 
 

@@ -32,7 +32,7 @@ class BundleInfo(BaseModel):
 
     Attributes:
         method: name in `prior.methods.METHODS`.
-        variant: which reading of the method.
+        variant: label of the rows; the variant of a method that has several is among its settings.
         settings: the method's own settings.
         image: architecture and normalisation of the image encoder.
         text: architecture of the text encoder, None where there is no text.
@@ -41,6 +41,7 @@ class BundleInfo(BaseModel):
         preset: split preset whose training part was used.
         simulated: the images and reports come from the phantom.
         shuffle_pairs: control in which reports were dealt to the wrong images.
+        reports: `written`, or `labels` in the control whose reports state labels only.
         training: settings of the loop.
         precision: number format that was used.
         n_pretrain_pairs: studies with image and report.
@@ -63,6 +64,7 @@ class BundleInfo(BaseModel):
     preset: str = ""
     simulated: bool = False
     shuffle_pairs: bool = False
+    reports: str = "written"
     training: dict[str, Any] = {}
     precision: str = "fp32"
     n_pretrain_pairs: int = 0

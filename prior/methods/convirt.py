@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoder, TextEncoderConfig
-from prior.errors import InputError
 from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
+from prior.methods.parsing import parse_settings
 from prior.methods.sentences import pick_sentence, repeat_per_sentence
 from prior.objectives.contrastive import info_nce
 
@@ -140,9 +140,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is unknown or out of range.
     """
-    try:
-        return Convirt(ConvirtSettings.model_validate(dict(settings)), image, text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method convirt: {key}: {first['msg']}") from None
+    return Convirt(parse_settings(ConvirtSettings, settings, "convirt"), image, text)

@@ -65,7 +65,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 class ReportDecoder(nn.Module):
     """Learnt slots read the image regions and become sentence features, all at once.
 
-    No causal mask: the slots have no order (papers.md D4). The paper's code has 16 slots and 8 layers.
+    The slots have no order, so each may read all others. The paper's code has 16 slots and 8 layers.
 
     Args:
         width: feature width D.
@@ -82,10 +82,15 @@ class ReportDecoder(nn.Module):
         )
         self.decoder = nn.TransformerDecoder(layer, layers)
 
-    def forward(self, regions: Tensor) -> Tensor:
-        """Generate [B, K, D] from image regions [B, R, D]."""
+    def forward(self, regions: Tensor, unread: Tensor | None = None) -> Tensor:
+        """Generate [B, K, D] from image regions [B, R, D].
+
+        Args:
+            regions: [B, R, D].
+            unread: [K, K] bool, true where the slot of the row does not read that of the column.
+        """
         queries = self.slots.expand(regions.shape[0], -1, -1)
-        generated: Tensor = self.decoder(queries, regions)
+        generated: Tensor = self.decoder(queries, regions, tgt_mask=unread)
         return generated
 
 

@@ -14,11 +14,15 @@ def parse_settings(model: type[S], settings: Mapping[str, Any], method: str) -> 
     """Check `settings` against `model`.
 
     Raises:
-        InputError: names the method and the first setting that is unknown or out of range.
+        InputError: names the method, every setting that is wrong, and where all are listed.
     """
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"settings of method {method}: {key}: {first['msg']}") from None
+        problems = "; ".join(
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg'].removeprefix('Value error, ')}"
+            for wrong in error.errors()
+        )
+        raise InputError(
+            f"settings of method {method}: {problems} (see {model.__name__} in {model.__module__})"
+        ) from None

@@ -10,6 +10,8 @@ of the abstract, and docs/methods/place.md lists every choice that the sources l
   sentences, rare sentences weighing more, targets uniform over reports of identical text;
 - pair: every sentence pulls the observation that a bipartite matching gives it, and is pulled by it;
 - correlation (CCE): image tokens that have read the report predict how the image's patches correlate.
+
+The setting `parts` switches terms off for ablations; what serves none of the terms left is not built.
 """
 
 from collections.abc import Mapping
@@ -31,7 +33,8 @@ from prior.methods.base import (
     sentence_means,
 )
 from prior.methods.identical_text import SentenceFrequency, identical_reports
-from prior.methods.place_settings import PlaceSettings
+from prior.methods.parsing import parse_settings
+from prior.methods.place_settings import WEIGHTS, PlaceSettings
 from prior.methods.pooling import linear
 from prior.methods.present import contrast_present, mean_of_real
 from prior.methods.reading_block import ReadingBlock
@@ -55,41 +58,50 @@ class Place(Method):
 
     def __init__(self, settings: PlaceSettings, image: ImageEncoderConfig, text: TextEncoderConfig) -> None:
         super().__init__()
-        width, heads = settings.width, settings.heads
+        width, heads, parts = settings.width, settings.heads, set(settings.parts)
         self.settings = settings
+        self.observes = bool(parts & {"observation", "pair"})
         self.image_encoder = ImageEncoder(image)
         self.text_encoder = TextEncoder(text)
         channels = self.image_encoder.last_channels
         self.standardise = nn.BatchNorm2d(channels, affine=False) if settings.standardise else nn.Identity()
-        self.global_projection = linear(channels, width)
-        self.region_projection = linear(channels, width)
+        if "global" in parts:
+            self.global_projection = linear(channels, width)
+        self.region_projection = linear(channels, width) if parts != {"global"} else nn.Identity()
         self.token_projection = linear(self.text_encoder.width, width)
-        self.report_projection = linear(width, width)
-        self.queries = nn.Parameter(torch.randn(settings.queries, width))
-        self.extractor = nn.ModuleList(
-            ReadingBlock(width, heads, self_attention=True) for _ in range(settings.blocks)
-        )
-        self.report_reader = ReadingBlock(width, heads, self_attention=False)
-        self.correlation_projection = nn.Linear(width, settings.correlation_width)
+        if "global" in parts:
+            self.report_projection = linear(width, width)
+        if self.observes:
+            self.queries = nn.Parameter(torch.randn(settings.queries, width))
+            self.extractor = nn.ModuleList(
+                ReadingBlock(width, heads, self_attention=True) for _ in range(settings.blocks)
+            )
+        if "correlation" in parts:
+            self.report_reader = ReadingBlock(width, heads, self_attention=False)
+            self.correlation_projection = nn.Linear(width, settings.correlation_width)
         self.frequency = SentenceFrequency(settings.idf_buckets)
-        self.log_scale = nn.Parameter(-torch.tensor(settings.temperature).log())
-        self.observation_log_scale = nn.Parameter(-torch.tensor(settings.temperature).log())
+        if "global" in parts:
+            self.log_scale = nn.Parameter(-torch.tensor(settings.temperature).log())
+        if "observation" in parts:
+            self.observation_log_scale = nn.Parameter(-torch.tensor(settings.temperature).log())
         self.stages = [
             Stage(
                 name="alignment",
                 epochs=1.0,
                 learning_rate=settings.learning_rate,
                 warmup_epochs=settings.warmup_epochs,
-                terms={"global": 1.0, "observation": 1.0, "pair": 0.5, "correlation": 1.0},
+                terms={name: weight for name, weight in WEIGHTS.items() if name in parts},
             )
         ]
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
-        """Project the mean of the last map and each of its positions."""
+        """Project the mean of the last map and each of its positions; regions that no part reads stay."""
         last = self.standardise(self.image_encoder(images)[-1].float())
+        regions = self.region_projection(last.flatten(2).transpose(1, 2))
+        whole = "global" in self.settings.parts
         return ImageFeatures(
-            global_=self.global_projection(last.mean(dim=(2, 3))),
-            local=self.region_projection(last.flatten(2).transpose(1, 2)),
+            global_=self.global_projection(last.mean(dim=(2, 3))) if whole else regions.mean(dim=1),
+            local=regions,
             grid=(last.shape[2], last.shape[3]),
         )
 
@@ -101,8 +113,9 @@ class Place(Method):
         features = self.token_projection(self.text_encoder(tokens.ids, tokens.mask)).float()
         means, mask = sentence_means(features, tokens.sentence, tokens.n_sentences)
         weights = self.frequency.weights(tokens).unsqueeze(2)
+        mean = mean_of_real(features, tokens.mask)
         return ReportFeatures(
-            global_=self.report_projection(mean_of_real(features, tokens.mask)),
+            global_=self.report_projection(mean) if "global" in self.settings.parts else mean,
             sentences=F.normalize(means, dim=2) * weights,
             mask=mask,
             tokens=features,
@@ -117,31 +130,46 @@ class Place(Method):
         return observations
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Return `global`, `observation`, `pair` and `correlation`, weighted."""
+        """Return `global`, `observation`, `pair` and `correlation`, weighted; those that are on."""
         if self.training:
             self.frequency.count(batch)
+        terms = stage.terms
         images, reports = self.encode_images(batch.images), self.encode_reports(batch)
-        observations, present = self.observe(images.local), reports.mask.any(dim=1)
-        similarity = self._similarity(observations, reports)
-        identical, scale = identical_reports(batch), self.observation_log_scale.exp()
-        losses = {
-            "global": contrast_present(images.global_, reports.global_, present, self.log_scale.exp()),
-            "observation": observation_contrast(similarity, identical, present, scale),
-            "pair": pair_loss(observations, reports.sentences, reports.mask),
-            "correlation": self._correlation(batch.images, images, reports),
-        }
-        return {name: weight * losses[name] for name, weight in stage.terms.items()}
+        present = reports.mask.any(dim=1)
+        losses: dict[str, Tensor] = {}
+        if "global" in terms:
+            scale = self.log_scale.exp()
+            losses["global"] = contrast_present(images.global_, reports.global_, present, scale)
+        if self.observes:
+            observations = self.observe(images.local)
+        if "observation" in terms:
+            similarity = self._similarity(observations, reports)
+            identical, scale = identical_reports(batch), self.observation_log_scale.exp()
+            losses["observation"] = observation_contrast(similarity, identical, present, scale)
+        if "pair" in terms:
+            losses["pair"] = pair_loss(observations, reports.sentences, reports.mask)
+        if "correlation" in terms:
+            losses["correlation"] = self._correlation(batch.images, images, reports)
+        return {name: weight * losses[name] for name, weight in terms.items()}
 
     def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
-        """Return `global`, cosine of image and report, and `local`, the similarity of its observations."""
-        u, v = F.normalize(images.global_.float(), dim=-1), F.normalize(reports.global_.float(), dim=-1)
-        return {"global": u @ v.T, "local": self._similarity(self.observe(images.local), reports)}
+        """Return `global`, cosine of image and report, and `local`, the similarity of its observations.
 
-    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
-        """Return what the observations that match the phrase read of the regions, [B, R].
+        Without the parts `observation` and `pair` there are no observations, and there is only `global`.
+        """
+        u, v = F.normalize(images.global_.float(), dim=-1), F.normalize(reports.global_.float(), dim=-1)
+        scores = {"global": u @ v.T}
+        if self.observes:
+            scores["local"] = self._similarity(self.observe(images.local), reports)
+        return scores
+
+    def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor | None:
+        """Return what the observations that match the phrase read of the regions, [B, R]; None without any.
 
         A sentence weighs observations as its soft maximum does; their reading is that of the last block.
         """
+        if not self.observes:
+            return None
         observations = self.queries.expand(len(images.local), -1, -1)
         for block in self.extractor[:-1]:
             observations = block(observations, images.local)
@@ -187,4 +215,4 @@ class Place(Method):
 
 def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEncoderConfig) -> Place:
     """Build PLACE from `settings` (see `PlaceSettings`); raise InputError for a setting that is wrong."""
-    return Place(PlaceSettings.parse(settings), image, text)
+    return Place(parse_settings(PlaceSettings, settings, "place"), image, text)

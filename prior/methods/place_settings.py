@@ -1,11 +1,11 @@
 """Settings of PLACE."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from prior.errors import InputError
+Part = Literal["global", "observation", "pair", "correlation"]
+WEIGHTS: dict[Part, float] = {"global": 1.0, "observation": 1.0, "pair": 0.5, "correlation": 1.0}
 
 
 class PlaceSettings(BaseModel):
@@ -13,6 +13,8 @@ class PlaceSettings(BaseModel):
 
     Attributes:
         variant: `reconstructed`.
+        parts: the terms of the loss that are on, for ablations. Without `global` an image and a report are
+            the means of their projected regions and tokens.
         width: width of all projected features.
         heads: attention heads of the blocks; must divide `width`.
         standardise: centre and scale the channels of the last map over the batch before every projection;
@@ -31,6 +33,7 @@ class PlaceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     variant: Literal["reconstructed"] = "reconstructed"
+    parts: tuple[Part, ...] = Field(("global", "observation", "pair", "correlation"), min_length=1)
     width: int = Field(128, ge=1)
     heads: int = Field(8, ge=1, validate_default=True)
     standardise: bool = True
@@ -51,13 +54,3 @@ class PlaceSettings(BaseModel):
         if width % heads:
             raise ValueError(f"{heads} does not divide width {width}")
         return heads
-
-    @classmethod
-    def parse(cls, settings: Mapping[str, Any]) -> Self:
-        """Check `settings`; raise InputError naming the first key that is wrong."""
-        try:
-            return cls.model_validate(dict(settings))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"settings of method place: {key}: {first['msg']}") from None

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig
 from prior.encoders.text import TextEncoderConfig
 from prior.errors import InputError
 from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
+from prior.methods.parsing import parse_settings
 from prior.methods.pooling import linear
 from prior.objectives.multilabel import multilabel_loss
 
@@ -88,11 +89,4 @@ def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEnco
     Raises:
         InputError: a setting is missing, unknown or out of range.
     """
-    try:
-        return Supervised(SupervisedSettings.model_validate(dict(settings)), image)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"settings of method supervised: {key}: {first['msg']} (findings: names of label columns, or all)"
-        ) from None
+    return Supervised(parse_settings(SupervisedSettings, settings, "supervised"), image)

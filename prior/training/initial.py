@@ -12,7 +12,7 @@ from prior.encoders.bundle import BundleInfo
 from prior.encoders.image import ImageEncoderConfig, build_image_encoder
 from prior.encoders.text import TextEncoderConfig, build_text_encoder, resolve_text_config
 from prior.errors import InputError
-from prior.methods import METHODS
+from prior.methods import METHODS, settings_with_variant
 from prior.methods.base import Method
 from prior.training.settings import PretrainSettings
 
@@ -24,13 +24,14 @@ def prepare_method(chosen: PretrainSettings, tokens_root: Path) -> tuple[Method,
     whatever else they hold.
 
     Raises:
-        InputError: the method or one of its settings is unknown.
+        InputError: the method, its variant or one of its settings is unknown.
     """
     if chosen.method not in METHODS:
         raise InputError(f"unknown method {chosen.method!r}; choose one of {', '.join(sorted(METHODS))}")
+    settings = settings_with_variant(chosen.method, chosen.variant, chosen.settings)
     image, text = _encoder_configs(chosen, tokens_root)
     torch.manual_seed(derive_seed(chosen.seed, "method"))
-    method: Method = import_module(METHODS[chosen.method]).build(chosen.settings, image, text)
+    method: Method = import_module(METHODS[chosen.method]).build(settings, image, text)
     initial = build_image_encoder(image, derive_seed(chosen.seed, "image encoder"))
     method.image_encoder.load_state_dict(initial.state_dict())
     text_encoder = getattr(method, "text_encoder", None)
@@ -40,7 +41,7 @@ def prepare_method(chosen: PretrainSettings, tokens_root: Path) -> tuple[Method,
     info = BundleInfo(
         method=chosen.method,
         variant=chosen.variant,
-        settings=chosen.settings,
+        settings=settings,
         image=image.model_copy(update={"pretrained": None}),
         text=None if text_encoder is None else text.model_copy(update={"pretrained": None}),
         pretrain_seed=chosen.seed,

@@ -18,6 +18,7 @@ from prior.methods.base import Batch, Method
 from prior.provenance import RunClock, hash_patients, run_manifest
 from prior.reports.tokens import ReportTokens
 from prior.training.initial import derive_seed, prepare_method
+from prior.training.label_reports import label_reports
 from prior.training.labels import name_findings, training_labels
 from prior.training.loop import LogRow, Training
 from prior.training.pairs import TrainingPairs, find_pairs
@@ -80,6 +81,8 @@ def _prepare_training(
     tokens = ReportTokens.load(tokens_root / "tokens.npz")
     train = data.select(chosen.preset, 0, "train")
     pairs = find_pairs(train, tokens, chosen.seed, chosen.shuffle_pairs, where)
+    if chosen.reports == "labels":
+        tokens = label_reports(data, train, pairs.studies.tolist(), tokens_root)
     hashes = {
         "prepared": str(data.manifest["content_hash"]),
         "tokens": digest(read_json(tokens_root / "manifest.json")),
@@ -92,6 +95,7 @@ def _prepare_training(
             "preset": chosen.preset,
             "simulated": bool(data.manifest["simulated"]),
             "shuffle_pairs": chosen.shuffle_pairs,
+            "reports": chosen.reports,
             "training": chosen.model_dump(
                 mode="json", include={"epochs", "batch_size", "weight_decay", "augmentation", "image"}
             ),

@@ -1,7 +1,7 @@
 """Settings of one pre-training, checked before any work."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,11 +34,13 @@ class PretrainSettings(BaseModel):
 
     Attributes:
         method: name in `prior.methods.METHODS`.
-        variant: label of the bundle.
+        variant: label of the bundle; chooses the variant too where a method has several and `settings` names
+            none.
         settings: the method's own.
         seed: of initial weights, order, augmentation and noise.
         preset: split preset; its training part is used.
         shuffle_pairs: control: deal the reports to other studies.
+        reports: `written`, or the control `labels`: sentences that state the labels of each study.
         image: image store.
         image_encoder: `ImageEncoderConfig` but for the input size.
         text_encoder: `TextEncoderConfig` but for vocabulary and length.
@@ -57,6 +59,7 @@ class PretrainSettings(BaseModel):
     seed: int = Field(ge=0)
     preset: str
     shuffle_pairs: bool = False
+    reports: Literal["written", "labels"] = "written"
     image: StoreSettings
     image_encoder: dict[str, Any] = {}
     text_encoder: dict[str, Any] = {}

@@ -197,7 +197,13 @@ def test_a_stage_without_epochs_is_left_out_and_the_bank_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "key"),
-    [({"widht": 8}, "widht"), ({"variant": "other"}, "variant"), ({"width": 20, "heads": 8}, "heads")],
+    [
+        ({"widht": 8}, "widht"),
+        ({"variant": "other"}, "variant"),
+        ({"width": 20, "heads": 8}, "heads: 8 does not divide width 20"),
+        ({"epochs": (0, 0, 0)}, "epochs: all zero"),
+        ({"widht": 8, "slots": 0}, "prior: slots: .*; widht: .*see PriorSettings in"),
+    ],
 )
 def test_wrong_settings_name_the_key(settings: dict[str, object], key: str) -> None:
     with pytest.raises(InputError, match=key):

@@ -13,7 +13,7 @@ from prior.encoders.bundle import build_method, load_bundle
 from prior.errors import InputError
 from prior.methods import METHODS
 from prior.methods.base import ReportTokens as TokenBatch
-from prior.reports.tokens import ReportTokens
+from prior.reports.tokens import ReportTokens, train_tokenizer
 from prior.training import loop
 from prior.training import pretrain as stage
 from prior.training.initial import prepare_method
@@ -133,7 +133,7 @@ def test_random_saves_the_common_initial_encoder(tokens_root, tmp_path):
     assert bundle.info.samples_seen == 0
     assert not (bundle.path / "tokenizer.json").exists()
     encoder = bundle.image_encoder().state_dict()
-    for method, settings in [("convirt", {"dim": 8}), ("prior", {"width": 16})]:
+    for method, settings in [("convirt", {"dim": 8}), ("prior", {"width": 16, "variant": "described"})]:
         chosen = PretrainSettings.parse({**SETTINGS, "method": method, "settings": settings})
         start = prepare_method(chosen, tokens_root)[0].image_encoder.state_dict()
         assert all(torch.equal(encoder[name], start[name]) for name in encoder), method
@@ -142,7 +142,7 @@ def test_random_saves_the_common_initial_encoder(tokens_root, tmp_path):
 def test_text_encoders_start_equal(tokens_root):
     convirt, prior = (
         prepare_method(PretrainSettings.parse({**SETTINGS, "method": m, "settings": s}), tokens_root)[0]
-        for m, s in [("convirt", {"dim": 8}), ("prior", {"width": 16})]
+        for m, s in [("convirt", {"dim": 8}), ("prior", {"width": 16, "variant": "described"})]
     )
     start = convirt.text_encoder.state_dict()
     assert all(torch.equal(value, prior.text_encoder.state_dict()[name]) for name, value in start.items())
@@ -209,6 +209,36 @@ def test_the_shuffled_control_is_recorded(tokens_root, tmp_path):
     assert shuffled.info.files != straight.info.files
 
 
+def test_label_reports_replace_the_written_ones_and_nothing_else(tokens_root, monkeypatch):
+    tokenizer = train_tokenizer(["There is no edema.", "There is mass."], 60, tokens_root / "tokenizer.json")
+    manifest = {"vocab_size": tokenizer.get_vocab_size(), "max_tokens": 40}
+    write_json(tokens_root / "manifest.json", manifest)
+    written, straight = batches_of(monkeypatch, tokens_root, method="convirt")
+    stated, bundle = batches_of(monkeypatch, tokens_root, method="convirt", reports="labels")
+    assert (straight.info.reports, bundle.info.reports) == ("written", "labels")
+    same = ("n_pretrain_pairs", "samples_seen", "trained_on")
+    assert all(getattr(bundle.info, name) == getattr(straight.info, name) for name in same)
+    for own, other in zip(stated, written, strict=True):
+        assert torch.equal(own.images, other.images)
+        assert (own.n_sentences == 2).all()
+    texts = {
+        tuple(ids[mask].tolist()) for batch in stated for ids, mask in zip(batch.ids, batch.mask, strict=True)
+    }
+    # One finding or the other; both where the images of a study differ.
+    assert len(texts) == 3
+
+
+def test_the_variant_of_the_entry_reaches_the_method(tokens_root, tmp_path):
+    small = {"width": 16, "prototypes": 8, "heads": 2, "parts": []}
+    released = run(tokens_root, tmp_path / "r" / "b", method="prior", variant="released", settings=small)
+    assert type(released.method()).__name__ == "ReleasedPrior"
+    assert released.info.settings == {**small, "variant": "released"}
+    control = {**small, "variant": "described"}
+    shuffled = run(tokens_root, tmp_path / "s" / "b", method="prior", variant="shuffled", settings=control)
+    assert type(shuffled.method()).__name__ == "Prior"
+    assert shuffled.info.variant == "shuffled"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -218,6 +248,8 @@ def test_the_shuffled_control_is_recorded(tokens_root, tmp_path):
         ({"text_encoder": {"size": 3}}, "size"),
         ({"augmentation": {"flip": 1}}, r"augmentation\.flip"),
         ({"method": "random"}, "random takes no settings; remove dim"),
+        ({"method": "prior", "variant": "relased"}, "method prior has no variant `relased`, choose one of"),
+        ({"reports": "none"}, "reports"),
     ],
 )
 def test_wrong_settings_end_before_training(tokens_root, tmp_path, changes, words):
@@ -229,7 +261,7 @@ def test_wrong_settings_end_before_training(tokens_root, tmp_path, changes, word
 SMALL = {
     "convirt": {"dim": 8},
     "supervised": {"findings": "all"},
-    "prior": {"width": 16, "prototypes": 8, "heads": 2},
+    "prior": {"variant": "described", "width": 16, "prototypes": 8, "heads": 2},
     "place": {"heads": 2},
 }
 WITHOUT_TEXT = {"random", "simclr", "supervised"}
