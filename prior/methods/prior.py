@@ -120,8 +120,9 @@ class Prior(Method):
         images = self.encode_images(batch.images)
         raw = self._encode_tokens(batch)
         quantised = raw.sentences
+        if "bank" in self.settings.parts:
+            self.bank.follow(raw.sentences[raw.mask], last="prototype" in terms)
         if "prototype" in terms:
-            self.bank.start(raw.sentences[raw.mask])
             quantised = self._quantise(raw.sentences)
         reports = self._pool_report(raw, quantised)
         losses = {"global": self._contrast(images.global_, reports.global_, reports.mask.any(dim=1))}

@@ -46,7 +46,7 @@ class PriorSettings(BaseModel):
         temperature: initial temperature of the global contrast, learnt, not clamped [0.01].
         local_temperature: that of the sentence contrast [0.01].
         prototypes: size of the bank [512].
-        prototype_start: `sentences` of the bank's first batch, or `normal` noise ['normal'].
+        prototype_start: the latest `sentences` before the bank is used, or `normal` noise ['normal'].
         prototype_temperature: Gumbel-softmax temperature [0.9].
         slots: most sentences the report decoder can generate [16].
         report_decoder_layers: its depth [8].

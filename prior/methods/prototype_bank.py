@@ -11,14 +11,16 @@ class PrototypeBank(nn.Module):
 
     Attributes:
         prototypes: the table, [K, D].
-        started: whether the table has its starting values; a buffer, so that a resumed training knows.
+        started: whether the table has been used, after which only training changes it; a buffer, so that a
+            resumed training knows.
 
     Args:
         prototypes: number of prototypes K.
         width: feature width D.
         temperature: softmax temperature.
-        from_sentences: wait for `start` to take the starting values from sentences; else they are normal
-            noise, as in the paper's code, which a training of few steps cannot move to where sentences are.
+        from_sentences: `follow` sentences until the table is used; else it starts as normal noise, as in the
+            paper's code, which a training of few steps cannot move to where sentences are. One batch would
+            not do: it lacks the rare sentences, and these would be mistaken for their frequent neighbours.
     """
 
     started: Tensor
@@ -30,14 +32,12 @@ class PrototypeBank(nn.Module):
         self.register_buffer("started", torch.tensor(not from_sentences))
 
     @torch.no_grad()
-    def start(self, sentences: Tensor) -> None:
-        """Take the starting values from `sentences` [N, D], in random order and repeated to K; only once."""
-        if self.started or not len(sentences):
+    def follow(self, sentences: Tensor, last: bool) -> None:
+        """Hold the latest K of all `sentences` [N, D] so far; `last` says that the table is used from now on."""
+        if self.started:
             return
-        order = torch.randperm(len(sentences), device=sentences.device)
-        index = torch.arange(len(self.prototypes), device=sentences.device) % len(sentences)
-        self.prototypes.copy_(sentences[order[index]])
-        self.started.fill_(True)
+        self.prototypes.copy_(torch.cat([sentences.float(), self.prototypes])[: len(self.prototypes)])
+        self.started.fill_(last)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the affinity of features [..., D] to the prototypes, [..., K]."""

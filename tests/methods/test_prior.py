@@ -168,22 +168,29 @@ def test_a_few_steps_lower_every_stage(method: Prior) -> None:
         assert totals[-1] < totals[0]
 
 
-def test_the_bank_starts_at_sentences_once(method: Prior) -> None:
+def test_the_bank_holds_the_latest_sentences_until_it_is_used(method: Prior) -> None:
     method.eval()
-    batch = _batch(RAGGED)
-    raw = method.encode_reports(batch)
+    noise = method.bank.prototypes.clone()
+    earlier, later = _batch(RAGGED), _batch([[[20]], [[21]]])
+    sentences = [method._encode_tokens(batch) for batch in (later, earlier)]
+    expected = torch.cat([raw.sentences[raw.mask] for raw in sentences])
     with torch.no_grad():
-        method.losses(batch, method.stages[1])
-        started = method.bank.prototypes.clone()
-        method.losses(_batch([[[20]], [[21]]]), method.stages[1])
-    assert torch.equal(started, method.bank.prototypes)
-    features = method.token_projection(method.text_encoder(batch.ids, batch.mask))
-    single = features[1, 1]
-    assert (started - single).abs().amax(dim=1).min() < 1e-5
-    assert len(set(map(tuple, started.tolist()))) == int(raw.mask.sum())
+        method.losses(earlier, method.stages[0])
+        method.losses(later, method.stages[0])
+        held = method.bank.prototypes.clone()
+        torch.testing.assert_close(held[: len(expected)], expected)
+        assert torch.equal(held[len(expected) :], noise[: -len(expected)])
+        method.losses(earlier, method.stages[1])
+        used = method.bank.prototypes.clone()
+        method.losses(later, method.stages[1])
+        method.losses(later, method.stages[0])
+    torch.testing.assert_close(
+        used[: int(sentences[1].mask.sum())], sentences[1].sentences[sentences[1].mask]
+    )
+    assert torch.equal(used, method.bank.prototypes)
     other = build({**SETTINGS, "prototype_start": "normal"}, IMAGE, TEXT)
     before = other.bank.prototypes.clone()
-    other.losses(batch, other.stages[1])
+    other.losses(earlier, other.stages[0])
     assert torch.equal(before, other.bank.prototypes)
 
 
