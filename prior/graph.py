@@ -135,13 +135,15 @@ class Graph:
         """Arguments of one pre-training."""
         settings, seed = self.bundles[bundle]
         shared = self.params.pretraining.model_dump(exclude={"seeds"})
+        own = settings.model_dump()
+        shared["epochs"] = own.pop("epochs") or shared["epochs"]
         for encoder in ("image_encoder", "text_encoder"):
             given = shared[encoder].get("pretrained")
             # A name that is no path here is left as it is: it may name a model of the hub.
             if given and (self.project / given).exists():
                 shared[encoder] = {**shared[encoder], "pretrained": str(self.project / given)}
         return {
-            **settings.model_dump(),
+            **own,
             **shared,
             "seed": seed,
             "image": self.params.image.model_dump(),

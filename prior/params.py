@@ -76,13 +76,15 @@ class MethodSettings(_Section):
 
     `variant` labels bundle and rows, and chooses the variant of a method that has several, unless the
     settings name it (`prior.methods.settings_with_variant`). `shuffle_pairs` deals the reports to other
-    studies; `reports: labels` replaces every report by sentences that state the study's labels.
+    studies; `reports: labels` replaces every report by sentences that state the study's labels. `epochs`
+    replaces those that all methods share, for a row whose label says that it trained longer.
     """
 
     method: Name
     variant: Name
     shuffle_pairs: bool = False
     reports: Literal["written", "labels"] = "written"
+    epochs: Annotated[int, Field(ge=1)] | None = None
     settings: dict[str, Any] = {}
 
     def bundle(self, seed: int) -> str:

@@ -33,7 +33,7 @@ class PrototypeBank(nn.Module):
 
     @torch.no_grad()
     def follow(self, sentences: Tensor, last: bool) -> None:
-        """Hold the latest K of all `sentences` [N, D] so far; `last` says that the table is used from now on."""
+        """Hold the latest K `sentences` [N, D] of all calls; `last` says that the table is used now."""
         if self.started:
             return
         self.prototypes.copy_(torch.cat([sentences.float(), self.prototypes])[: len(self.prototypes)])
