@@ -181,6 +181,8 @@ class Graph:
             "experiment": self.params.experiment,
             "tasks": self.tasks(),
             "bundles": list(self.bundles),
+            "trained": self.trained(),
+            "ablations": self.has_variants(),
             "jobs": self.jobs(),
             "simulated": any(self.params.datasets[name].root is None for name in self.datasets),
         }
@@ -190,23 +192,42 @@ class Graph:
         evaluation = self.evaluations[stem]
         return load_protocol(evaluation.protocol, evaluation.task, evaluation.setting)
 
+    def trained(self) -> list[str]:
+        """Bundles that a pre-training made, and that have losses to show."""
+        return [name for name, (settings, _) in self.bundles.items() if settings.method not in UNTRAINED]
+
+    def has_variants(self) -> bool:
+        """Whether a method runs in several variants, so that there is an ablation to tabulate."""
+        variants = {(settings.method, settings.variant) for settings, _ in self.bundles.values()}
+        return len(variants) > len({method for method, _ in variants})
+
     def result_files(self) -> list[str]:
         """Everything below `results/`, which Git keeps."""
-        return [
-            f"results/{file}" for file in [*COLLECTED, *self.table_files(), *self.plot_files(), "index.html"]
-        ]
+        files = [*self.collected_files(), *self.table_files(), *self.plot_files(), "index.html"]
+        return [f"results/{file}" for file in files]
+
+    def collected_files(self) -> list[str]:
+        """What is computed from all scores: the long table and comparisons that need the resamples."""
+        return [*COLLECTED, *(["tables/ablations.csv"] if self.has_variants() else [])]
 
     def table_files(self) -> list[str]:
         """Tables below `results/`."""
         names = ["headline", *self.tasks()]
+        compared = ["differences", "ranks", *(["ablations"] if self.has_variants() else [])]
         return [
-            "tables/differences.md",
+            *(f"tables/{name}.md" for name in compared),
             *(f"tables/{name}.{suffix}" for name in names for suffix in ("md", "csv")),
         ]
 
     def plot_files(self) -> list[str]:
-        """Plots below `results/`."""
-        names = ["headline", "gains", "pretraining", *(f"task_{task}" for task in self.tasks())]
+        """Plots and example pictures below `results/`."""
+        shown = dict.fromkeys("/".join(job.split("/")[:-1]) for job in self.jobs())
+        names = [
+            *("headline", "gains", "gain_map", "ranks"),
+            *dict.fromkeys(f"pretraining_{name.rpartition('-s')[0]}" for name in self.trained()),
+            *(f"task_{task}" for task in self.tasks()),
+            *(f"examples_{s.replace('/', '_')}" for s in shown if s.split("/")[0] in EXAMPLE_TASKS),
+        ]
         return [f"plots/{name}.{suffix}" for name in names for suffix in ("svg", "png")]
 
     def tasks(self) -> list[str]:
@@ -247,10 +268,14 @@ class Graph:
                 )
 
 
-COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv"]
+COLLECTED = [
+    *("results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv", "tables/ranks.csv"),
+]
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
 DENSE_TASKS = {"segmentation", "detection"}
+EXAMPLE_TASKS = {"segmentation", "retrieval"}
+UNTRAINED = {"random"}
 TEXT_TASKS = {"zero_shot", "retrieval"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],

@@ -73,7 +73,7 @@ def _examples(
 def _pool(
     data: PreparedDataset, protocol: Protocol, cell: Cell, reports: dict[str, list[str]]
 ) -> pd.DataFrame:
-    """Choose one frontal image per test study with a report, of equal reports one, and at most `pool` studies."""
+    """Choose at most `pool` test studies, one frontal image each, no two with equal reports."""
     images = test_images(data, protocol, cell)[["image_id", "row", "patient_id", "study_id"]]
     images = images.merge(data.images[["image_id", "view"]], on="image_id", validate="one_to_one")
     usable = images[(images["view"] != "LATERAL") & images["study_id"].isin(list(reports))]

@@ -149,17 +149,29 @@ def units(values: dict[tuple[float, float], float], key: str = "k") -> Units:
     return Units(values, {unit: value + noise for unit, value in values.items()}, (key,))
 
 
-def test_pretraining_seeds_are_the_units_where_there_are_several() -> None:
+def test_intervals_cover_pretraining_and_downstream_seeds() -> None:
     several = units({(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.7, (1, 1): 0.9})
     found = several.interval()
-    expected = interval(np.array([0.6, 0.8]), np.stack([several.replicates[0, 0] + 0.1] * 2))
+    averaged = several.replicates[0, 0] + 0.2
+    expected = interval(0.7, averaged, np.array([0.6, 0.8]), np.array([0.6, 0.8]))
     assert (found.mean, found.n_seeds) == (pytest.approx(0.7), 2)
-    assert found.high == pytest.approx(expected.high, rel=0.05)
-    one = units({(0, 0): 0.5, (0, 1): 0.5})
-    difference = paired_difference(several, one)
-    assert (difference.mean, difference.n_seeds) == (pytest.approx(0.2), 2)
+    assert found.high == pytest.approx(expected.high)
+
+
+def test_a_difference_pairs_seeds_that_both_have() -> None:
+    several = units({(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.7, (1, 1): 0.9})
+    one = units({(2, 0): 0.4, (2, 1): 0.6})
+    found = paired_difference(several, one)
+    # Downstream seeds cancel, so that only the two pre-training seeds spread.
+    expected = interval(0.2, np.zeros(50), np.array([0.1, 0.3]), np.array([0.2, 0.2]))
+    assert (found.mean, found.n_seeds) == (pytest.approx(0.2), 2)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    backward = paired_difference(one, several)
+    assert (backward.low, backward.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
     with pytest.raises(InputError, match="different test patients"):
         paired_difference(several, units({(0, 0): 0.5}, key="other"))
+    with pytest.raises(InputError, match="share no seed"):
+        paired_difference(several, units({(0, 5): 0.5, (0, 6): 0.5}))
 
 
 def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
