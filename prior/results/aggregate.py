@@ -69,7 +69,7 @@ class Units:
     def interval(self) -> Interval:
         """Mean over seeds and its 95 % interval, over patients and both kinds of seeds."""
         mean = float(np.mean(list(self.values.values())))
-        averaged = np.mean(list(self.replicates.values()), axis=0, dtype=np.float64)
+        averaged = np.stack(list(self.replicates.values())).mean(axis=0, dtype=np.float64)
         return interval(mean, averaged, self.seed_means(0), self.seed_means(1))
 
 

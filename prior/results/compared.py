@@ -58,8 +58,9 @@ def _ordered(rows: Records, columns: list[str]) -> pd.DataFrame:
 def rank_tables(ranks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Block, with its tasks, → mean rank of each method, best first."""
     found = {}
-    for (block, tasks), rows in labelled(ranks).groupby(["block", "tasks"]):
-        names = ", ".join(TASK_TITLES[task].lower() for task in PRIMARY if task in tasks.split())
+    for block, rows in labelled(ranks).groupby("block"):
+        ranked = str(rows["tasks"].iloc[0]).split()
+        names = ", ".join(TASK_TITLES[task].lower() for task in PRIMARY if task in ranked)
         cells = [
             f"{row.mean_rank:.1f} [{row.ci_low:.1f}, {row.ci_high:.1f}]"
             for row in rows.itertuples(index=False)

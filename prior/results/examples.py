@@ -13,6 +13,8 @@ from prior.results.panels import empty_figure, heading, subplots
 from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
 
 MAX_CASES = 6
+MAX_PICTURES = 60
+"""Of many methods, fewer cases are shown, so that the picture stays small."""
 MAX_QUERIES = 3
 MAX_FINDINGS = 3
 
@@ -32,13 +34,14 @@ def segmentation_examples(files: Mapping[str, Path], prepared: Path, simulated: 
         out: path without suffix.
     """
     cases = {method: _read_cases(path) for method, path in files.items()}
-    columns = min((len(images) for images, _, _ in cases.values()), default=0)
+    most = max(2, MAX_PICTURES // max(1, len(cases)))
+    columns = min((min(most, len(images)) for images, _, _ in cases.values()), default=0)
     text = "Segmentation: true outline blue, predicted outline orange"
     if columns == 0:
         _nothing(text, simulated, out)
         return
     with figure_style():
-        figure, grid = subplots(len(cases), columns, (1.1 * columns + 1.4, 1.13 * len(cases) + 0.5))
+        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
         for line, (method, arrays) in zip(grid, cases.items(), strict=True):
             for axes, image, true, found in zip(line, *arrays, strict=False):
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -68,15 +68,16 @@ def gain_map(gains: pd.DataFrame, styles: Styles, simulated: bool, caption: str,
     labels = list(styles)
     figure, ((axes,),) = subplots(1, 1, (0.5 * len(keys) + 2.2, 0.22 * len(labels) + 2.2))
     values = np.full((len(labels), len(keys)), np.nan)
-    for row in gains.itertuples(index=False):
-        line, column = labels.index(row.label), keys.index((row.panel, row.at, row.reference))
-        size = np.nanmax(np.abs(gains.loc[gains["task"] == row.task, "value"].to_numpy(float)))
-        values[line, column] = row.value / size if size > 0 else 0.0
-        if not np.isnan(row.value):
-            sure = row.ci_low > 0 or row.ci_high < 0
+    largest = gains["value"].abs().groupby(gains["task"]).transform("max").replace(0.0, 1.0)
+    sure = (gains["ci_low"] > 0) | (gains["ci_high"] < 0)
+    columns = [gains[name] for name in ("label", "panel", "at", "reference", "value")]
+    for label, panel, at, reference, value, size, bold in zip(*columns, largest, sure, strict=True):
+        line, column = labels.index(label), keys.index((panel, at, reference))
+        values[line, column] = value / size
+        if not np.isnan(value):
             axes.text(
-                column, line, f"{row.value:+.3f}".replace("0.", "."), ha="center", va="center", fontsize=6.5,
-                color=CELL_INK, weight="bold" if sure else "normal",
+                column, line, f"{value:+.3f}".replace("0.", "."), ha="center", va="center", fontsize=6.5,
+                color=CELL_INK, weight="bold" if bold else "normal",
             )  # fmt: skip
     # Half the range keeps every cell light enough for dark numbers.
     edges = np.arange(len(keys) + 1) - 0.5, np.arange(len(labels) + 1) - 0.5
@@ -91,6 +92,6 @@ def gain_map(gains: pd.DataFrame, styles: Styles, simulated: bool, caption: str,
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False)
-    bold = "Bold: the 95 % interval of the paired difference excludes zero; colours are scaled by task."
-    heading(figure, text, simulated, "\n".join(filter(None, [bold, caption])))
+    key = "Bold: the 95 % interval of the paired difference excludes zero; colours are scaled by task."
+    heading(figure, text, simulated, "\n".join(filter(None, [key, caption])))
     save(figure, out)

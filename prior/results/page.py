@@ -32,9 +32,14 @@ from prior.results.view import SIMULATED_NOTE, headline, load_view, metric_title
 
 FOLDER = Path(__file__).parent
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
-PICTURE_WIDTH = 1000
-PICTURE_COLOURS = 96
+PICTURE_WIDTH = 900
+PICTURE_QUALITY = 60
+LARGEST_SVG = 100_000
+"""Bytes from which a figure (pictures, or a figure of very many methods) is shown as a raster picture."""
 CELL = re.compile(r"^(\S+) (\[.*\])$")
+# Matplotlib writes six decimals of a point; labels of the figures have at most three.
+FINE = re.compile(r"(\.\d\d)\d\d+")
+METADATA = re.compile(r"<metadata>.*?</metadata>|\n *(?=<)", re.DOTALL)
 NUMBER = re.compile(r"^(< )?[-–.\d]*$")
 
 
@@ -51,17 +56,18 @@ class Section:
 
 
 def inline_figure(path: Path) -> str:
-    """SVG as markup whose ink follows the reader's colour scheme; PNG, made small, as a data address."""
+    """SVG as markup whose ink follows the reader's colour scheme; PNG, made small, as a WebP data address."""
     if path.suffix == ".svg":
         markup = path.read_text(encoding="utf-8")
-        return markup[markup.index("<svg") :].replace(INK, "currentColor").replace(GRID, "var(--line)")
+        markup = FINE.sub(r"\1", METADATA.sub("", markup[markup.index("<svg") :]))
+        return markup.replace(INK, "currentColor").replace(GRID, "var(--line)")
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((PICTURE_WIDTH, 10 * PICTURE_WIDTH))
     buffer = io.BytesIO()
-    small.quantize(PICTURE_COLOURS).save(buffer, "PNG", optimize=True)
+    small.save(buffer, "WEBP", quality=PICTURE_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/webp;base64,{data}">'
 
 
 def _cell(text: str) -> str:
@@ -103,10 +109,11 @@ def html_table(frame: pd.DataFrame, first: str) -> str:
 def _figures(folder: Path, names: Mapping[str, str]) -> list[dict[str, str]]:
     found = []
     for name, caption in names.items():
-        # Pictures of radiographs are many times larger as SVG than as PNG.
-        suffix = ".png" if name.startswith("examples") else ".svg"
-        path = folder / f"{name}{suffix}"
+        path = folder / f"{name}.svg"
         if path.exists():
+            # Losses are many figures: as SVG they would be half of the page.
+            large = path.stat().st_size > LARGEST_SVG or name.startswith("pretraining")
+            path = path.with_suffix(".png") if large else path
             found.append({"content": inline_figure(path), "caption": caption})
     return found
 

@@ -1,4 +1,4 @@
-"""The panels that figures are made of: a row per method, dots with intervals, which twenty methods fit into."""
+"""The panels that figures are made of: a row per method, dots with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def errors(rows: pd.DataFrame) -> np.ndarray:
 
 
 def grid_of(count: int, methods: int, extra: float = 0.9) -> tuple[Figure, list[Axes], int]:
-    """Panels with a row per method, three beside each other. Returns the figure, `count` axes, the columns."""
+    """Panels with a row per method, three in a line. Returns the figure, `count` axes, the columns."""
     columns = min(3, count)
     lines = -(-count // columns)
     size = (2.75 * columns + 0.9, lines * (0.75 + ROW * methods) + extra)

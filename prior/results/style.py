@@ -16,7 +16,7 @@ GRID = "#d9d9d9"
 NEUTRAL = "#8a8a8a"
 PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#949494"]
 SHARES = ["#8fc1e3", "#3f8fc4", "#0b3c5d"]
-MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
+MARKERS = ["o", "s", "D", "^", "v", "P", "X", "h"]
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "prior",
     "svg.fonttype": "none",
