@@ -15,6 +15,7 @@ from prior.errors import InputError
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
 from prior.protocols import Protocol, load_protocol
+from prior.results import names
 from prior.tasks import TASKS
 
 
@@ -207,28 +208,16 @@ class Graph:
         return [f"results/{file}" for file in files]
 
     def collected_files(self) -> list[str]:
-        """What is computed from all scores: the long table and comparisons that need the resamples."""
-        return [*COLLECTED, *(["tables/ablations.csv"] if self.has_variants() else [])]
+        """Outputs of `collect` below `results/`."""
+        return names.collected_files(self.has_variants())
 
     def table_files(self) -> list[str]:
         """Tables below `results/`."""
-        names = ["headline", *self.tasks()]
-        compared = ["differences", "ranks", *(["ablations"] if self.has_variants() else [])]
-        return [
-            *(f"tables/{name}.md" for name in compared),
-            *(f"tables/{name}.{suffix}" for name in names for suffix in ("md", "csv")),
-        ]
+        return names.table_files(self.tasks(), self.has_variants())
 
     def plot_files(self) -> list[str]:
         """Plots and example pictures below `results/`."""
-        shown = dict.fromkeys("/".join(job.split("/")[:-1]) for job in self.jobs())
-        names = [
-            *("headline", "gains", "gain_map", "ranks"),
-            *dict.fromkeys(f"pretraining_{name.rpartition('-s')[0]}" for name in self.trained()),
-            *(f"task_{task}" for task in self.tasks()),
-            *(f"examples_{s.replace('/', '_')}" for s in shown if s.split("/")[0] in EXAMPLE_TASKS),
-        ]
-        return [f"plots/{name}.{suffix}" for name in names for suffix in ("svg", "png")]
+        return names.plot_files(self.trained(), self.tasks(), self.jobs())
 
     def tasks(self) -> list[str]:
         """Downstream tasks of the experiment, in the order of `evaluations`."""
@@ -268,13 +257,9 @@ class Graph:
                 )
 
 
-COLLECTED = [
-    *("results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv", "tables/ranks.csv"),
-]
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
 DENSE_TASKS = {"segmentation", "detection"}
-EXAMPLE_TASKS = {"segmentation", "retrieval"}
 UNTRAINED = {"random"}
 TEXT_TASKS = {"zero_shot", "retrieval"}
 STAGE_MODULES = {

@@ -7,6 +7,8 @@ from prior import params
 from prior.errors import InputError
 from prior.graph import Graph
 from prior.methods import METHODS, WITHOUT_TEXT
+from prior.results.examples import DRAW
+from prior.results.names import EXAMPLE_TASKS
 
 PROJECT = Path(__file__).parents[1]
 
@@ -71,3 +73,24 @@ def test_the_overlay_all_methods_runs_every_registered_method() -> None:
     assert {settings.method for settings, _ in bundles} == set(METHODS)
     jobs = graph("all_methods").jobs("zero_shot")
     assert len(jobs) == len(METHODS) - len(WITHOUT_TEXT)
+
+
+def test_result_files_follow_the_bundles(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("methods: [convirt, convirt_shuffled]\n")
+    variants = Graph(params.load(PROJECT / "params.yaml", overlay), PROJECT)
+    default = graph()
+    assert not default.has_variants()
+    files = default.result_files()
+    assert "results/tables/ranks.csv" in files
+    assert not [file for file in files if "ablations" in file]
+    assert "results/plots/pretraining_prior-described.svg" in files
+    assert not [file for file in files if "pretraining_random" in file]
+    assert "results/plots/examples_retrieval_mimic_cxr_strict_small-pairs.png" in files
+    assert len(files) == len(set(files))
+    assert variants.has_variants()
+    assert {"results/tables/ablations.csv", "results/tables/ablations.md"} <= set(variants.result_files())
+
+
+def test_every_task_with_pictures_is_drawn() -> None:
+    assert set(DRAW) == EXAMPLE_TASKS

@@ -25,7 +25,8 @@ Table = Mapping[Setting, Mapping[Method, Units]]
 def _draws(seeds: Iterable[float], n_resamples: int, generator: np.random.Generator) -> dict[float, Floats]:
     """How often each seed is drawn, when as many are drawn as there are, with replacement [B]."""
     names = sorted(set(seeds))
-    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
+    shares = np.full(len(names), 1 / len(names)) if names else np.ones(1)
+    counts = generator.multinomial(len(names), shares, size=n_resamples)
     return {name: counts[:, place].astype(np.float64) for place, name in enumerate(names)}
 
 
