@@ -150,10 +150,8 @@ def collect(settings: Settings, scores: Files, out: Out) -> None:
     from prior.results.collect import collect as run
 
     cells = [Path("predictions", *path.with_suffix(".json").parts[1:]) for path in scores]
-    run(scores, cells, out.parent, json.loads(settings)["experiment"])
-
-
-RESULTS_CSV, DIFFERENCES_CSV = Path("results/results.csv"), Path("results/tables/differences.csv")
+    given = json.loads(settings)
+    run(scores, cells, out.parent, given["experiment"], given["ablations"])
 
 
 @app.command()
@@ -172,7 +170,8 @@ def tables(settings: Settings, out: Folder) -> None:
     """Write the tables as Markdown and CSV."""
     from prior.results.tables import tables as run
 
-    run(RESULTS_CSV, DIFFERENCES_CSV, out, json.loads(settings)["tasks"])
+    given = json.loads(settings)
+    run(out.parent, given["tasks"], given["ablations"])
 
 
 @app.command()
@@ -182,9 +181,7 @@ def plots(settings: Settings, out: Folder) -> None:
     from prior.results.plots import plots as run
 
     given = json.loads(settings)
-    run(
-        RESULTS_CSV, DIFFERENCES_CSV, [Path("models", name, "training.csv") for name in given["bundles"]], out
-    )
+    run(out.parent, [Path("models", name, "training.csv") for name in given["trained"]], given["tasks"])
     examples(
         [Path("predictions", job) for job in given["jobs"]], Path("data/prepared"), given["simulated"], out
     )
@@ -200,15 +197,7 @@ def page(settings: Settings, out: Out) -> None:
         "experiment": given["experiment"],
         "bundles": ", ".join(given["bundles"]),
     }
-    run(
-        RESULTS_CSV,
-        DIFFERENCES_CSV,
-        Path("results/runs.csv"),
-        Path("results/plots"),
-        out,
-        facts,
-        given["tasks"],
-    )
+    run(out.parent, facts, given["tasks"], given["ablations"])
 
 
 def main() -> None:

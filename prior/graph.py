@@ -15,6 +15,7 @@ from prior.errors import InputError
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
 from prior.protocols import Protocol, load_protocol
+from prior.results import names
 from prior.tasks import TASKS
 
 
@@ -170,6 +171,8 @@ class Graph:
             "experiment": self.params.experiment,
             "tasks": self.tasks(),
             "bundles": list(self.bundles),
+            "trained": self.trained(),
+            "ablations": self.has_variants(),
             "jobs": self.jobs(),
             "simulated": any(self.params.datasets[name].root is None for name in self.datasets),
         }
@@ -179,24 +182,31 @@ class Graph:
         evaluation = self.evaluations[stem]
         return load_protocol(evaluation.protocol, evaluation.task, evaluation.setting)
 
+    def trained(self) -> list[str]:
+        """Bundles that a pre-training made, and that have losses to show."""
+        return [name for name, (settings, _) in self.bundles.items() if settings.method not in UNTRAINED]
+
+    def has_variants(self) -> bool:
+        """Whether a method runs in several variants, so that there is an ablation to tabulate."""
+        variants = {(settings.method, settings.variant) for settings, _ in self.bundles.values()}
+        return len(variants) > len({method for method, _ in variants})
+
     def result_files(self) -> list[str]:
         """Everything below `results/`, which Git keeps."""
-        return [
-            f"results/{file}" for file in [*COLLECTED, *self.table_files(), *self.plot_files(), "index.html"]
-        ]
+        files = [*self.collected_files(), *self.table_files(), *self.plot_files(), "index.html"]
+        return [f"results/{file}" for file in files]
+
+    def collected_files(self) -> list[str]:
+        """Outputs of `collect` below `results/`."""
+        return names.collected_files(self.has_variants())
 
     def table_files(self) -> list[str]:
         """Tables below `results/`."""
-        names = ["headline", *self.tasks()]
-        return [
-            "tables/differences.md",
-            *(f"tables/{name}.{suffix}" for name in names for suffix in ("md", "csv")),
-        ]
+        return names.table_files(self.tasks(), self.has_variants())
 
     def plot_files(self) -> list[str]:
-        """Plots below `results/`."""
-        names = ["headline", "gains", "pretraining", *(f"task_{task}" for task in self.tasks())]
-        return [f"plots/{name}.{suffix}" for name in names for suffix in ("svg", "png")]
+        """Plots and example pictures below `results/`."""
+        return names.plot_files(self.trained(), self.tasks(), self.jobs())
 
     def tasks(self) -> list[str]:
         """Downstream tasks of the experiment, in the order of `evaluations`."""
@@ -236,9 +246,9 @@ class Graph:
                 )
 
 
-COLLECTED = ["results.csv", "runs.csv", "omitted.csv", "metrics.json", "tables/differences.csv"]
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
+UNTRAINED = {"random"}
 TEXT_TASKS = {"zero_shot", "retrieval", "grounding", "prototypes"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],

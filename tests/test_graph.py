@@ -8,6 +8,8 @@ from prior import params
 from prior.errors import InputError
 from prior.graph import Graph
 from prior.methods import METHODS, WITHOUT_TEXT
+from prior.results.examples import DRAW
+from prior.results.names import EXAMPLE_TASKS
 from prior.rules import Rules
 
 PROJECT = Path(__file__).parents[1]
@@ -105,3 +107,24 @@ def test_the_overlay_all_methods_runs_every_registered_method() -> None:
     jobs = graph("all_methods").jobs("zero_shot")
     longer = 1
     assert len(jobs) == len(METHODS) - len(WITHOUT_TEXT) + longer
+
+
+def test_result_files_follow_the_bundles(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("methods: [convirt, convirt_shuffled]\n")
+    variants = Graph(params.load(PROJECT / "params.yaml", overlay), PROJECT)
+    default = graph()
+    assert not default.has_variants()
+    files = default.result_files()
+    assert "results/tables/ranks.csv" in files
+    assert not [file for file in files if "ablations" in file]
+    assert "results/plots/pretraining_prior-described.svg" in files
+    assert not [file for file in files if "pretraining_random" in file]
+    assert "results/plots/examples_retrieval_mimic_cxr_strict_small-pairs.png" in files
+    assert len(files) == len(set(files))
+    assert variants.has_variants()
+    assert {"results/tables/ablations.csv", "results/tables/ablations.md"} <= set(variants.result_files())
+
+
+def test_every_task_with_pictures_is_drawn() -> None:
+    assert set(DRAW) == EXAMPLE_TASKS

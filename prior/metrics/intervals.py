@@ -67,7 +67,10 @@ def patient_resamples(
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95 % interval and the two-sided p value of a mean of zero."""
+    """A mean over seeds with its 95 % interval and the two-sided p value of a mean of zero.
+
+    `n_seeds` counts the kind of seed of which there are most.
+    """
 
     mean: float
     low: float
@@ -76,30 +79,28 @@ class Interval:
     n_seeds: int
 
 
-def interval(values: Floats, replicates: Floats, level: float = 0.95) -> Interval:
-    """Combine the spread over seeds with the spread over patients.
+def interval(mean: float, averaged: Floats, *seeds: Floats, level: float = 0.95) -> Interval:
+    """Combine the spread over every kind of seed with the spread over patients.
 
     With σ_b the SD over resamples of the seed-averaged metric and s the SD over S seeds,
-    se² = σ_b² + s²/S and df = (S−1)(1 + S·σ_b²/s²)²; with one seed or equal seeds only σ_b counts, with
-    normal quantiles.
+    se² = σ_b² + s²/S and df = (S−1)(1 + S·σ_b²/s²)². A second kind of seed (pre-training beside downstream)
+    adds its own s²/S, and df follows Welch and Satterthwaite, which the formula above is for one kind. A kind
+    with one seed or equal values adds nothing; where no kind adds, the quantiles are normal.
 
     Args:
-        values: the metric of each seed on the full test set [S].
-        replicates: the same on each resample [S, B].
+        mean: the seed-averaged metric on the full test set.
+        averaged: the same on each resample [B].
+        seeds: per kind of seed, the metric of each, averaged over the other kinds [S].
         level: coverage.
     """
-    count = len(values)
-    mean = float(np.mean(values))
-    averaged = replicates.mean(axis=0, dtype=np.float64)
+    count = max((len(values) for values in seeds), default=1)
     averaged = averaged[~np.isnan(averaged)]
     if np.isnan(mean) or len(averaged) < 2:
         return Interval(mean, np.nan, np.nan, np.nan, count)
-    patient_variance = float(np.var(averaged, ddof=1))
-    seed_variance = float(np.var(values, ddof=1)) if count > 1 else 0.0
-    se = sqrt(patient_variance + seed_variance / count)
-    df = inf
-    if seed_variance > 0:
-        df = (count - 1) * (1 + count * patient_variance / seed_variance) ** 2
+    parts = [(float(np.var(s, ddof=1)) / len(s), len(s) - 1) for s in seeds if len(s) > 1]
+    variance = float(np.var(averaged, ddof=1)) + sum(part for part, _ in parts)
+    uncertain = sum(part**2 / freedom for part, freedom in parts)
+    se, df = sqrt(variance), variance**2 / uncertain if uncertain > 0 else inf
     margin = float(stdtrit(df, (1 + level) / 2)) * se
     p = float(2 * stdtr(df, -abs(mean) / se)) if se > 0 else float(mean == 0)
     return Interval(mean, mean - margin, mean + margin, p, count)

@@ -20,11 +20,6 @@ def any_in_top(relevant: Floats, pool: Floats, k: int) -> Floats:
     return np.where(enough, 1 - np.exp(log_none), 1.0)
 
 
-def _identical(rows: pd.DataFrame) -> Floats:
-    """Candidates that count as the query's own pair: 1 unless texts repeat."""
-    return rows["n_identical"].to_numpy(float) if "n_identical" in rows else np.ones(len(rows))
-
-
 def _measured(rows: pd.DataFrame) -> dict[str, Floats]:
     """Per-query value of every averaged metric; `r_<k>`, `hit_<k>`, if given, are expected under ties."""
     values: dict[str, Floats] = {}
@@ -40,13 +35,12 @@ def _measured(rows: pd.DataFrame) -> dict[str, Floats]:
 def _expected(rows: pd.DataFrame) -> dict[str, Floats]:
     """Per-query expectation of a random ranking, analytically."""
     pool, relevant = rows["pool"].to_numpy(float), rows["n_relevant"].to_numpy(float)
-    identical = _identical(rows)
     values: dict[str, Floats] = {}
     for k in CUTS:
         cut = min(k, int(pool.min(initial=k)))
         values[f"p_at_{k}"] = relevant / pool
         values[f"hit_at_{k}"] = any_in_top(relevant, pool, cut)
-        values[f"r_at_{k}"] = any_in_top(identical, pool, cut)
+        values[f"r_at_{k}"] = cut / pool
     return values
 
 
@@ -56,17 +50,16 @@ def retrieval_metrics(frame: pd.DataFrame) -> CellMetrics:
     Args:
         frame: one row per query with `direction`, `rank` (1-based, expected under ties), `pool`,
             `n_relevant` (candidates with the query's label vector), `hits_1`, `hits_5`, `hits_10`
-            (share of relevant candidates among the first k); optional `n_identical`, `r_<k>`, `hit_<k>`.
+            (share of relevant candidates among the first k); optional `r_<k>`, `hit_<k>`.
     """
     frame = frame.reset_index(drop=True)
     rows = {d: np.flatnonzero(frame["direction"] == d) for d in DIRECTIONS}
     rows = {d: index for d, index in rows.items() if len(index)}
-    pool, identical = frame["pool"].to_numpy(float), _identical(frame)
+    pool = frame["pool"].to_numpy(float)
 
     def compute_of(random: bool) -> Compute:
         parts = {d: (_expected if random else _measured)(frame.iloc[index]) for d, index in rows.items()}
-        # The expected first place of m among N shuffled candidates is (N + 1) / (m + 1).
-        rank = (pool + 1) / (identical + 1) if random else frame["rank"].to_numpy(float)
+        rank = (pool + 1) / 2 if random else frame["rank"].to_numpy(float)
 
         def compute(weights: Floats) -> dict[Key, Floats]:
             values: dict[Key, Floats] = {}

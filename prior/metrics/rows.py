@@ -46,6 +46,10 @@ PRIMARY = {
 }
 PRIMARY_FRACTION = 0.1
 BASELINES = ("chance", "predict_nothing")
+# Trained, but without an encoder: a mark in the panel of its task, no method among the others.
+WITHOUT_ENCODER = (*BASELINES, "metadata_only")
+# What a method's own parts look like: shown, but nothing that methods are ranked by, and no headline.
+DIAGNOSTIC_TASKS = ("prototypes",)
 TASK_TITLES = {
     "classification": "Classification",
     "zero_shot": "Zero-shot classification",
@@ -57,8 +61,6 @@ TASK_TITLES = {
 }
 UNTRAINED_TASKS = ("zero_shot", "retrieval", "grounding", "prototypes")
 """Tasks that fit nothing: they compare images with texts, or look into the method."""
-DESCRIPTIVE_TASKS = ("prototypes",)
-"""Tasks that describe a method and rank none: they are no headline."""
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -73,6 +75,13 @@ def read_rows(path: Path) -> pd.DataFrame:
 def aggregated(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that are means over seeds; cell rows name their seed."""
     return frame[frame["seed"].isna()]
+
+
+def primary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of every task's leading metric with frozen encoders, at 10 % where labels are used."""
+    leading = frame["metric"] == frame["task"].map(PRIMARY)
+    place = frame["fraction"].isna() | (frame["fraction"] == PRIMARY_FRACTION)
+    return frame[leading & place & (frame["finding"] == "") & frame["frozen"]]
 
 
 def method_labels(frame: pd.DataFrame) -> pd.Series:

@@ -59,29 +59,18 @@ class Units:
     replicates: dict[Unit, Floats]
     key: tuple[str, ...]
 
-    def collapsed(self, by_pretraining: bool) -> "Units":
-        """Units whose spread counts: pre-training seeds (downstream seeds averaged), or downstream seeds."""
-        groups: dict[Unit, list[Unit]] = {}
-        for unit in self.values:
-            groups.setdefault((unit[0], -1) if by_pretraining else (-1, unit[1]), []).append(unit)
-        return Units(
-            {group: float(np.mean([self.values[unit] for unit in units])) for group, units in groups.items()},
-            {
-                group: np.mean([self.replicates[unit] for unit in units], axis=0)
-                for group, units in groups.items()
-            },
-            self.key,
-        )
-
-    @property
-    def several_pretrainings(self) -> bool:
-        """Whether more than one pre-training seed was evaluated."""
-        return len({unit[0] for unit in self.values}) > 1
+    def seed_means(self, kind: int) -> Floats:
+        """The metric of every pre-training seed (kind 0) or downstream seed (kind 1), the other averaged."""
+        groups: dict[float, list[float]] = {}
+        for unit, value in self.values.items():
+            groups.setdefault(unit[kind], []).append(value)
+        return np.array([np.mean(values) for values in groups.values()])
 
     def interval(self) -> Interval:
-        """Mean over seeds and its 95 % interval."""
-        chosen = self.collapsed(self.several_pretrainings)
-        return interval(np.array(list(chosen.values.values())), np.stack(list(chosen.replicates.values())))
+        """Mean over seeds and its 95 % interval, over patients and both kinds of seeds."""
+        mean = float(np.mean(list(self.values.values())))
+        averaged = np.stack(list(self.replicates.values())).mean(axis=0, dtype=np.float64)
+        return interval(mean, averaged, self.seed_means(0), self.seed_means(1))
 
 
 def fold_averaged(rows: pd.DataFrame, replicates: Floats) -> Units:
@@ -106,22 +95,31 @@ def fold_averaged(rows: pd.DataFrame, replicates: Floats) -> Units:
     )
 
 
+def _partners(first: Units, second: Units) -> dict[Unit, tuple[Unit, Unit]]:
+    """Cells that share their seeds; a method with one seed of a kind stands beside all of the other's."""
+    counts = [(len(first.seed_means(kind)), len(second.seed_means(kind))) for kind in (0, 1)]
+    found: dict[Unit, tuple[Unit, Unit]] = {}
+    for a in first.values:
+        for b in second.values:
+            if all(min(counts[kind]) == 1 or a[kind] == b[kind] for kind in (0, 1)):
+                pretraining, downstream = ((a if counts[kind][0] > 1 else b)[kind] for kind in (0, 1))
+                found[pretraining, downstream] = a, b
+    return found
+
+
 def paired_difference(first: Units, second: Units) -> Interval:
     """Interval of `first` − `second`, paired over resamples and, where both have them, over seeds.
 
     Raises:
-        InputError: the two were tested on different patients.
+        InputError: the two were tested on different patients, or have no seed in common.
     """
     if first.key != second.key:
         raise InputError("two methods were scored on different test patients; evaluate both again")
-    by_pretraining = first.several_pretrainings or second.several_pretrainings
-    a, b = first.collapsed(by_pretraining), second.collapsed(by_pretraining)
-    shared = [unit for unit in a.values if unit in b.values]
-    if not shared or len(b.values) == 1:
-        # A reference with one seed has no spread of its own to pair with.
-        value = float(np.mean(list(b.values.values())))
-        replicate: Floats = np.stack(list(b.replicates.values())).mean(axis=0)
-        b = Units(dict.fromkeys(a.values, value), dict.fromkeys(a.values, replicate), b.key)
-        shared = list(a.values)
-    values = np.array([a.values[unit] - b.values[unit] for unit in shared])
-    return interval(values, np.stack([a.replicates[unit] - b.replicates[unit] for unit in shared]))
+    partners = _partners(first, second).items()
+    if not partners:
+        raise InputError("two methods share no seed; give their evaluations the same `seeds`")
+    return Units(
+        {unit: first.values[a] - second.values[b] for unit, (a, b) in partners},
+        {unit: first.replicates[a] - second.replicates[b] for unit, (a, b) in partners},
+        first.key,
+    ).interval()

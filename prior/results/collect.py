@@ -1,4 +1,4 @@
-"""All score files → the long table, the headline metrics, paired differences, run times and omitted cells."""
+"""All score files → the long table, headline metrics, differences, ranks, run times and omitted cells."""
 
 import json
 from collections.abc import Sequence
@@ -21,11 +21,17 @@ from prior.metrics.rows import (
     fraction_text,
     method_labels,
 )
+from prior.results.ablations import ablations
 from prior.results.aggregate import fold_averaged, load_scores
 from prior.results.differences import differences
+from prior.results.ranks import ranks
 
 GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "metric"]
 DIGITS = 6
+DECIMAL_COLUMNS = [
+    *("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p", "p_holm"),
+    "mean_rank",
+]
 HEADLINES = {"zero_shot": ["accuracy_5x200"], "retrieval": ["r_at_10_t2i"], "grounding": ["cnr", "miou"]}
 OMITTED_COLUMNS = [
     *(
@@ -72,7 +78,7 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame = frame.copy()
     for name in frame.columns.intersection(COUNT_COLUMNS):
         frame[name] = frame[name].astype("Float64").round().astype("Int64")
-    decimals = frame.columns.intersection(["value", "ci_low", "ci_high", "difference", "p", "p_holm"])
+    decimals = frame.columns.intersection(DECIMAL_COLUMNS)
     frame[decimals] = frame[decimals].astype(float).round(DIGITS)
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -131,15 +137,23 @@ def _run_files(predictions: Sequence[Path]) -> list[Path]:
 
 
 def collect(
-    score_files: Sequence[Path], prediction_files: Sequence[Path], out: Path, experiment: str = "default"
+    score_files: Sequence[Path],
+    prediction_files: Sequence[Path],
+    out: Path,
+    experiment: str = "default",
+    with_ablations: bool = False,
 ) -> None:
-    """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json`, `tables/differences.csv` below `out`.
+    """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json` and what is compared below `out`.
+
+    Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/ranks.csv`
+    and `tables/ablations.csv`.
 
     Args:
         score_files: `scores/<task>/<dataset>/<protocol>-<setting>/<bundle>.parquet`, each with its `.npz`.
         prediction_files: the JSON files of the same jobs below `predictions/`.
         out: folder of the results.
         experiment: name in the first column.
+        with_ablations: whether a method has several variants; else there is no `ablations.csv`.
 
     Raises:
         InputError: there is nothing to collect.
@@ -161,7 +175,11 @@ def collect(
     ]
     table = table.sort_values(order, na_position="first", kind="stable")
     _write_csv(table, out / "results.csv")
-    _write_csv(differences(rows, replicates), out / "tables" / "differences.csv")
+    compared = {"differences": differences, "ranks": ranks} | (
+        {"ablations": ablations} if with_ablations else {}
+    )
+    for name, compare in compared.items():
+        _write_csv(compare(rows, replicates), out / "tables" / f"{name}.csv")
     omitted = [row for path in sorted(prediction_files) for row in _omitted(read_json(path))]
     _write_csv(pd.DataFrame(omitted, columns=OMITTED_COLUMNS), out / "omitted.csv")
     runs = [_run_row(path) for path in _run_files(prediction_files)]

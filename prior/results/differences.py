@@ -1,4 +1,7 @@
-"""Paired differences over untrained, image-only and plain contrastive encoders, with Holm's rule."""
+"""Paired differences over untrained, image-only and plain contrastive encoders, with Holm's rule.
+
+Tasks that need a text encoder have no row of `random`; there, the reference is `chance`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +16,7 @@ from prior.metrics.rows import (
     PRIMARY,
     PRIMARY_FRACTION,
     SETTING_COLUMNS,
+    WITHOUT_ENCODER,
 )
 from prior.results.aggregate import Units, fold_averaged, paired_difference
 
@@ -22,7 +26,7 @@ COLUMNS = [
     *("p", "p_holm", "n_seeds", "simulated"),
 ]
 Method = tuple[Any, ...]
-REFERENCES = ("random", "simclr", "convirt")
+REFERENCES = ("random", "simclr", "convirt", "chance")
 CORRECTED = "convirt"
 
 
@@ -39,13 +43,28 @@ def _reference(units: Mapping[Method, Units], name: str) -> Method | None:
     return keys[0] if keys else None
 
 
+def units_by_method(rows: pd.DataFrame, replicates: Floats) -> dict[Method, Units]:
+    """Method, variant and pre-training data → its cells of one metric under one setting.
+
+    Args:
+        rows: cell rows; the index points into `replicates`.
+        replicates: [all rows, B].
+    """
+    return {key: fold_averaged(part, replicates) for key, part in rows.groupby(METHOD_COLUMNS)}
+
+
 def _compare(units: Mapping[Method, Units], name: str) -> list[dict[str, Any]]:
+    """Rows of every method minus the one called `name`.
+
+    Holm's family is the (methods − 1) comparisons of encoders with `convirt` under one setting and fraction.
+    """
     reference = _reference(units, name)
     if reference is None:
         return []
     rows = []
     for key, unit in units.items():
-        if key != reference and not (name == CORRECTED and key[0] == "random"):
+        other = key[0] in WITHOUT_ENCODER and (key[0] in BASELINES or name == CORRECTED)
+        if key != reference and not other:
             found = paired_difference(unit, units[reference])
             rows.append(
                 dict(zip(METHOD_COLUMNS, key, strict=True))
@@ -65,11 +84,12 @@ def differences(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
         rows: cell rows; the index points into `replicates`.
         replicates: [rows, B].
     """
-    chosen = rows[(rows["finding"] == "") & ~rows["method"].isin(BASELINES) & (rows["metric"] != "n_unfit")]
+    unused = rows["method"].isin(set(BASELINES) - set(REFERENCES)) | (rows["metric"] == "n_unfit")
+    chosen = rows[(rows["finding"] == "") & ~unused]
     found = []
     for setting, group in chosen.groupby([*SETTING_COLUMNS, "fraction", "metric"], dropna=False):
         place = dict(zip([*SETTING_COLUMNS, "fraction", "metric"], setting, strict=True))
-        units = {key: fold_averaged(part, replicates) for key, part in group.groupby(METHOD_COLUMNS)}
+        units = units_by_method(group, replicates)
         shared = {**place, "role": role(place), "simulated": bool(group["simulated"].any())}
         found += [{**shared, **row} for name in REFERENCES for row in _compare(units, name)]
     table = pd.DataFrame(found, columns=COLUMNS)

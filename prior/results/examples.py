@@ -1,6 +1,6 @@
 """Pictures of single cases: true and predicted masks, heat maps, and what a retrieval query brings up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 
 from prior.metrics.arrays import Bools
+from prior.metrics.rows import method_labels
 from prior.results.atlas import prototype_atlas
-from prior.results.panels import heading, subplots
+from prior.results.panels import empty_figure, heading, subplots
 from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
 
 MAX_CASES = 6
+MAX_PICTURES = 60
+"""Of many methods, fewer cases are shown, so that the picture stays small."""
+MAX_QUERIES = 3
 MAX_FINDINGS = 3
 
 
@@ -21,63 +25,76 @@ def _outline(axes: Any, mask: Bools, colour: str) -> None:
         axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
-def segmentation_examples(files: Mapping[str, Path], simulated: bool, out: Path) -> None:
+def segmentation_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
     """Draw the same cases for every method: true outline in blue, predicted in orange.
 
     Args:
         files: method → `.npz` with `images` uint8 [n, H, W], `truth` and `predicted` bool [n, H, W].
+        prepared: folder of the prepared data set; not read.
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    ordered = sorted(files, key=lambda method: (method != "random", method))
-    cases = {method: _read_cases(files[method]) for method in ordered}
-    columns = min(len(images) for images, _, _ in cases.values())
+    cases = {method: _read_cases(path, ("images", "truth", "predicted")) for method, path in files.items()}
+    columns = _columns(cases)
+    text = "Segmentation: true outline blue, predicted outline orange"
     if columns == 0:
+        _nothing(text, simulated, out)
         return
     with figure_style():
-        figure, grid = subplots(len(cases), columns, (1.35 * columns + 0.6, 1.45 * len(cases) + 0.5))
+        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
         for line, (method, arrays) in zip(grid, cases.items(), strict=True):
             for axes, image, true, found in zip(line, *arrays, strict=False):
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 _outline(axes, true, PALETTE[6])
                 _outline(axes, found, PALETTE[1])
                 _frame(axes)
-            line[0].set_ylabel(method)
-        heading(figure, "Segmentation: true outline blue, predicted outline orange", simulated)
+            line[0].set_ylabel(method, rotation=0, ha="right", va="center")
+        heading(figure, text, simulated)
         save(figure, out)
 
 
-def grounding_examples(files: Mapping[str, Path], simulated: bool, out: Path) -> None:
-    """Draw the heat maps of the same cases for every bundle, over the image, with the true outline.
+def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
+    """Draw the heat maps of the same cases for every method, over the image, with the true outline.
 
     Args:
-        files: bundle → `.npz` with `images` uint8 [n, H, W], `heat` in [0, 1] [n, H, W], `truth` bool
+        files: method → `.npz` with `images` uint8 [n, H, W], `heat` in [0, 1] [n, H, W], `truth` bool
             [n, H, W].
+        prepared: folder of the prepared data set; not read.
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    cases = {}
-    for bundle in sorted(files):
-        with np.load(files[bundle], allow_pickle=False) as archive:
-            cases[bundle] = [archive[key][:MAX_CASES] for key in ("images", "heat", "truth")]
-    columns = min(len(images) for images, _, _ in cases.values())
+    cases = {method: _read_cases(path, ("images", "heat", "truth")) for method, path in files.items()}
+    text = "Grounding: heat map of the finding's phrases, true outline blue"
+    columns = _columns(cases)
+    if columns == 0:
+        _nothing(text, simulated, out)
+        return
     with figure_style():
-        figure, grid = subplots(len(cases), columns, (1.35 * columns + 0.6, 1.45 * len(cases) + 0.5))
-        for line, (bundle, arrays) in zip(grid, cases.items(), strict=True):
+        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
+        for line, (method, arrays) in zip(grid, cases.items(), strict=True):
             for axes, image, heat, true in zip(line, *arrays, strict=False):
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 axes.imshow(heat.astype(np.float32), cmap="inferno", vmin=0, vmax=1, alpha=0.45)
                 _outline(axes, true, PALETTE[6])
                 _frame(axes)
-            line[0].set_ylabel(bundle, fontsize=7)
-        heading(figure, "Grounding: heat map of the finding's phrases, true outline blue", simulated)
+            line[0].set_ylabel(method, rotation=0, ha="right", va="center")
+        heading(figure, text, simulated)
         save(figure, out)
 
 
-def _read_cases(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nothing(text: str, simulated: bool, out: Path) -> None:
+    with figure_style():
+        save(empty_figure(text, simulated), out)
+
+
+def _read_cases(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
-        images, truth, predicted = (archive[key][:MAX_CASES] for key in ("images", "truth", "predicted"))
-    return images, truth, predicted
+        return [archive[name][:MAX_CASES] for name in names]
+
+
+def _columns(cases: Mapping[str, list[np.ndarray]]) -> int:
+    most = max(2, MAX_PICTURES // max(1, len(cases)))
+    return min((min(most, len(arrays[0])) for arrays in cases.values()), default=0)
 
 
 def _frame(axes: Any) -> None:
@@ -105,42 +122,87 @@ def _study_findings(prepared: Path) -> dict[str, str]:
     }
 
 
-def retrieval_examples(file: Path, prepared: Path, simulated: bool, out: Path) -> None:
-    """Draw query images and the findings of the five reports that rank first; correct ones are marked.
+def retrieval_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
+    """Draw query images and, for every method, the findings of the five reports that it ranks first.
 
     Args:
-        file: `.npz` with `images` uint8 [n, H, W], `study_id` [n] and `top` [n, 5], study ids by rank.
+        files: method → `.npz` with `images` uint8 [n, H, W], `study_id` [n] and `top` [n, 5], study ids by
+            rank; queries are the same for all methods.
         prepared: folder of the prepared data set (`images.parquet`, `labels.parquet`).
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    with np.load(file, allow_pickle=False) as archive:
-        images, studies, top = (archive[key][:MAX_CASES] for key in ("images", "study_id", "top"))
+    text = "Retrieval: query image, and findings of the five reports ranked first"
+    if not files:
+        _nothing(text, simulated, out)
+        return
+    found = {method: np.load(path, allow_pickle=False) for method, path in files.items()}
+    first = next(iter(found.values()))
+    images, studies = first["images"][:MAX_QUERIES], first["study_id"][:MAX_QUERIES].astype(str)
     findings = _study_findings(prepared)
+    height = max(0.3 * len(files) + 0.35, 1.5)
     with figure_style():
-        figure, grid = subplots(len(images), 6, (8.2, 1.3 * len(images) + 0.6))
-        for cells, image, own, ranked in zip(grid, images, map(str, studies), top, strict=True):
-            cells[0].imshow(image, cmap="gray", vmin=0, vmax=255)
-            cells[0].set_ylabel(findings.get(own, ""), fontsize=6.5, rotation=0, ha="right", va="center")
-            for rank, (axes, study) in enumerate(zip(cells[1:], map(str, ranked), strict=False), start=1):
-                same = findings.get(study, "") == findings.get(own, "")
-                mark = "exact pair" if study == own else "same findings" if same else ""
-                colour = PALETTE[2] if mark else INK
-                axes.text(
-                    0.5, 0.5, findings.get(study, ""), ha="center", va="center", fontsize=7, color=colour
-                )
-                axes.set_title(f"{rank}. {mark}", fontsize=7, color=colour if mark else NEUTRAL)
-            for axes in cells:
-                _frame(axes)
-        heading(figure, "Retrieval: query image, and findings of its five first reports", simulated)
+        ratios = {"width_ratios": [1.5, 8]}
+        figure, grid = subplots(len(images), 2, (9.5, height * len(images) + 0.6), gridspec_kw=ratios)
+        for number, ((picture, cells), image, own) in enumerate(zip(grid, images, studies, strict=True)):
+            picture.imshow(image, cmap="gray", vmin=0, vmax=255)
+            picture.set_title(findings.get(own, "").replace("\n", ", "), fontsize=6.5)
+            _frame(picture)
+            ranked = {method: archive["top"][number].astype(str) for method, archive in found.items()}
+            _ranked_findings(cells, ranked, own, findings)
+        heading(figure, text, simulated, "Green: same findings as the query; bold: its own report.")
         save(figure, out)
 
 
-def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: Path) -> None:
-    """Draw what the tasks left as examples.
+def _two_lines(text: str) -> str:
+    """Findings, one a line, set in at most two lines."""
+    names = text.split("\n")
+    half = -(-len(names) // 2)
+    return "\n".join(filter(None, [", ".join(names[:half]), ", ".join(names[half:])]))
 
-    `examples_segmentation_<dataset>_<setting>` and `examples_grounding_<dataset>_<setting>` show all bundles,
-    `examples_retrieval_<bundle>` and `examples_prototypes_<bundle>` one.
+
+def _ranked_findings(
+    axes: Any, ranked: Mapping[str, np.ndarray], own: str, findings: Mapping[str, str]
+) -> None:
+    """Methods as rows, ranks as columns, the findings of the study at each rank as text."""
+    for line, studies in enumerate(ranked.values()):
+        for column, study in enumerate(studies):
+            same = findings.get(study, "") == findings.get(own, "")
+            axes.text(
+                column, line, _two_lines(findings.get(study, "")),
+                ha="center", va="center", fontsize=5.5, color=PALETTE[2] if same or study == own else INK,
+                weight="bold" if study == own else "normal",
+            )  # fmt: skip
+    _frame(axes)
+    columns = max((len(studies) for studies in ranked.values()), default=0)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(len(ranked) - 0.5, -0.5)
+    axes.set_xticks(range(columns), [f"{rank}." for rank in range(1, columns + 1)], color=NEUTRAL)
+    axes.set_yticks(range(len(ranked)), list(ranked))
+    axes.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False)
+
+
+DRAW: dict[str, Callable[[Mapping[str, Path], Path, bool, Path], None]] = {
+    "segmentation": segmentation_examples,
+    "retrieval": retrieval_examples,
+    "grounding": grounding_examples,
+    "prototypes": prototype_atlas,
+}
+"""Task → what draws its pictures from the methods' archives, the data set's folder, a flag and the path."""
+
+
+def bundle_label(bundle: str) -> str:
+    """`prior-described-s0` → `prior`, `lovt-global_only-s0` → `lovt (global_only)`."""
+    method, variant = bundle.rpartition("-s")[0].split("-", 1)
+    return str(
+        method_labels(pd.DataFrame([{"method": method, "variant": variant, "pretraining_data": ""}]))[0]
+    )
+
+
+def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: Path) -> None:
+    """Draw `examples_<task>_<dataset>_<protocol>-<setting>` of every evaluation of a task that has pictures.
+
+    Of several pre-training seeds the first is shown; without archives, the figure says so.
 
     Args:
         stems: prediction files without suffix; `<stem>.examples.npz` may lie beside them.
@@ -148,23 +210,13 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
         simulated: puts the warning into titles.
         out: folder.
     """
-    masks: dict[str, dict[str, Path]] = {}
-    maps: dict[str, dict[str, Path]] = {}
+    archives: dict[tuple[str, str, str], dict[str, Path]] = {}
     for stem in sorted(stems):
-        dataset, setting, bundle = stem.parts[-3:]
-        archive = Path(f"{stem}.examples.npz")
-        if not archive.exists():
-            continue
-        if stem.parts[-4] == "segmentation":
-            masks.setdefault(f"{dataset}_{setting}", {})[bundle.split("-")[0]] = archive
-        elif stem.parts[-4] == "grounding":
-            maps.setdefault(f"{dataset}_{setting}", {})[bundle] = archive
-        elif stem.parts[-4] == "prototypes":
-            prototype_atlas(archive, prepared_root / dataset, out / f"examples_prototypes_{bundle}")
-        else:
-            target = out / f"examples_retrieval_{bundle}"
-            retrieval_examples(archive, prepared_root / dataset, simulated, target)
-    for name, files in masks.items():
-        segmentation_examples(files, simulated, out / f"examples_segmentation_{name}")
-    for name, files in maps.items():
-        grounding_examples(files, simulated, out / f"examples_grounding_{name}")
+        task, dataset, setting, bundle = stem.parts[-4:]
+        if task in DRAW:
+            files = archives.setdefault((task, dataset, setting), {})
+            if (archive := Path(f"{stem}.examples.npz")).exists():
+                files.setdefault(bundle_label(bundle), archive)
+    for (task, dataset, setting), files in archives.items():
+        ordered = {m: files[m] for m in sorted(files, key=lambda method: (method != "random", method))}
+        DRAW[task](ordered, prepared_root / dataset, simulated, out / f"examples_{task}_{dataset}_{setting}")

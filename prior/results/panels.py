@@ -1,25 +1,34 @@
-"""The panels that figures are made of: curves over label shares, and dots with intervals."""
+"""The panels that figures are made of: a row per method, dots with intervals."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from prior.metrics.rows import UNTRAINED_TASKS
-from prior.results.style import NEUTRAL
+from prior.metrics.rows import fraction_text
+from prior.results.style import GRID, MARKERS, NEUTRAL, SHARES
 from prior.results.view import title
 
 Styles = dict[str, tuple[str, str]]
 """Method → colour and marker."""
+ROW = 0.21
+"""Height of a method's row in inches."""
 
 
-def subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
+def styles_of(rows: pd.DataFrame, styles: Styles) -> Styles:
+    """Styles of the methods in `rows` alone."""
+    present = set(rows["label"])
+    return {label: style for label, style in styles.items() if label in present}
+
+
+def subplots(rows: int, columns: int, size: tuple[float, float], **more: Any) -> tuple[Figure, Any]:
     """A grid of axes [rows, columns] that leaves room for titles and a legend; `size` in inches."""
-    figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **more)
     return figure, grid
 
 
@@ -29,84 +38,122 @@ def errors(rows: pd.DataFrame) -> np.ndarray:
     return np.stack([value - low, high - value])
 
 
-def _baseline_line(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw baselines of a panel as dashed lines with their name."""
-    for label, group in rows.groupby("label"):
+def grid_of(count: int, methods: int, extra: float = 0.9) -> tuple[Figure, list[Axes], int]:
+    """Panels with a row per method, three in a line. Returns the figure, `count` axes, the columns."""
+    columns = min(3, count)
+    lines = -(-count // columns)
+    size = (2.75 * columns + 0.9, lines * (0.75 + ROW * methods) + extra)
+    figure, grid = subplots(lines, columns, size)
+    for axes in list(grid.flat)[count:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat)[:count], columns
+
+
+def name_rows(axes: Axes, labels: Sequence[str], names: bool) -> None:
+    """One row per label, the first on top; the names only where `names`."""
+    axes.set_yticks(range(len(labels)), labels if names else [""] * len(labels))
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.locator_params(axis="x", nbins=5)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.08)
+
+
+def _say(axes: Axes, place: int, text: str) -> None:
+    axes.annotate(
+        text, (0.98, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7,
+        color=NEUTRAL,
+    )  # fmt: skip
+
+
+def _marks(axes: Axes, rows: pd.DataFrame) -> None:
+    """Dashed vertical lines with their name, for what is no encoder."""
+    for number, (name, group) in enumerate(rows.groupby("label")):
         value = group["value"].iloc[0]
-        axes.axhline(value, color=NEUTRAL, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-        axes.annotate(
-            str(label), (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-            textcoords="offset points", ha="right", color=NEUTRAL, fontsize=7,
-        )  # fmt: skip
+        if pd.notna(value):
+            axes.axvline(value, color=NEUTRAL, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+            axes.annotate(
+                str(name), (value, 1), xycoords=("data", "axes fraction"), xytext=(2, -7 - 8 * number),
+                textcoords="offset points", fontsize=6.5, color=NEUTRAL,
+            )  # fmt: skip
 
 
-def curve_panel(axes: Axes, rows: pd.DataFrame, styles: Styles) -> None:
-    """Value against share of labels; methods are shifted sideways so that intervals do not overlap."""
-    _baseline_line(axes, rows[rows["baseline"]])
-    fractions = sorted(rows["fraction"].unique())
-    present = [label for label in styles if label in set(rows["label"])]
-    for place, label in enumerate(present):
-        group = rows[rows["label"] == label].sort_values("fraction")
-        shift = 0.06 * (place - (len(present) - 1) / 2)
-        x = [fractions.index(fraction) + shift for fraction in group["fraction"]]
-        colour, marker = styles[label]
-        axes.errorbar(
-            x, group["value"], yerr=errors(group), color=colour, marker=marker, label=label,
-            capsize=0, elinewidth=1.1, markeredgecolor="white", markeredgewidth=0.6,
-        )  # fmt: skip
-    axes.set_xticks(range(len(fractions)), [f"{100 * fraction:g} %" for fraction in fractions])
-    axes.set_xlim(-0.35, len(fractions) - 0.65)
-    axes.grid(axis="x", visible=False)
+def dot_panel(
+    axes: Axes, rows: pd.DataFrame, styles: Styles, names: bool, absent: Mapping[str, str] | None = None
+) -> None:
+    """One dot with interval per method.
 
-
-def dot_panel(axes: Axes, rows: pd.DataFrame, styles: Styles, names: bool) -> None:
-    """One dot with interval per method, baselines as dashed vertical lines."""
+    Args:
+        axes: where to draw.
+        rows: `label`, `value`, `ci_low`, `ci_high`; those whose label has no style are dashed lines.
+        styles: the rows from top to bottom.
+        names: whether this panel names them.
+        absent: why a method has no value; others say `not applicable`.
+    """
     for place, (label, (colour, marker)) in enumerate(styles.items()):
         group = rows[rows["label"] == label]
         if len(group) and group["value"].notna().all():
             axes.errorbar(
                 group["value"], [place], xerr=errors(group), color=colour, marker=marker, elinewidth=1.6,
-                markersize=6, markeredgecolor="white", markeredgewidth=0.6, linestyle="",
+                markersize=5.5, markeredgecolor="white", markeredgewidth=0.6, linestyle="",
             )  # fmt: skip
         else:
-            reason = "no text encoder" if rows["task"].isin(UNTRAINED_TASKS).all() else "omitted"
-            axes.annotate(
-                reason, (0.98, place), xycoords=("axes fraction", "data"), ha="right", va="center",
-                fontsize=7, color=NEUTRAL,
-            )  # fmt: skip
-    for name, group in rows[rows["baseline"]].groupby("label"):
-        value = group["value"].iloc[0]
-        if pd.notna(value):
-            axes.axvline(value, color=NEUTRAL, linestyle=(0, (4, 3)), linewidth=1)
-            axes.annotate(
-                str(name), (value, 0), xycoords=("data", "axes fraction"), xytext=(2, 3),
-                textcoords="offset points", fontsize=6.5, color=NEUTRAL,
-            )  # fmt: skip
-    axes.set_yticks(range(len(styles)), list(styles) if names else [""] * len(styles))
-    axes.set_ylim(len(styles) - 0.4, -0.6)
-    axes.locator_params(axis="x", nbins=5)
-    axes.grid(axis="y", visible=False)
-    axes.margins(x=0.12)
+            _say(axes, place, (absent or {}).get(label, "not applicable"))
+    _marks(axes, rows[~rows["label"].isin(list(styles))])
+    name_rows(axes, list(styles), names)
 
 
-def legend(figure: Figure, styles: Styles) -> None:
-    """One legend of the methods below the panels."""
+def share_panel(axes: Axes, rows: pd.DataFrame, labels: Sequence[str], names: bool) -> None:
+    """A dot with interval per method and share of the labels; a larger share is darker and stands lower."""
+    fractions = sorted(rows["fraction"].unique())
+    for number, fraction in enumerate(fractions):
+        group = rows[
+            (rows["fraction"] == fraction) & rows["label"].isin(list(labels)) & rows["value"].notna()
+        ]
+        shift = 0.24 * (number - (len(fractions) - 1) / 2)
+        colour, marker = share_style(number, len(fractions))
+        axes.errorbar(
+            group["value"], [labels.index(label) + shift for label in group["label"]], xerr=errors(group),
+            color=colour, marker=marker, linestyle="", elinewidth=1.1, markersize=4,
+            markeredgecolor="white", markeredgewidth=0.5,
+        )  # fmt: skip
+    for place, label in enumerate(labels):
+        if rows.loc[rows["label"] == label, "value"].notna().sum() == 0:
+            _say(axes, place, "not applicable")
+        if place:
+            axes.axhline(place - 0.5, color=GRID, linewidth=0.4, zorder=0)
+    _marks(axes, rows[rows["baseline"]].drop_duplicates("label"))
+    name_rows(axes, labels, names)
+
+
+def share_style(number: int, count: int) -> tuple[str, str]:
+    """Colour and marker of the `number`-th of `count` shares; the largest is the darkest."""
+    return SHARES[max(0, len(SHARES) - count + number)], MARKERS[number % len(MARKERS)]
+
+
+def share_legend(figure: Figure, fractions: Sequence[float]) -> None:
+    """What the shades stand for, above the panels."""
+    styles = [share_style(number, len(fractions)) for number in range(len(fractions))]
     handles = [
-        mpl.lines.Line2D([], [], color=colour, marker=marker, label=label, markeredgecolor="white")
-        for label, (colour, marker) in styles.items()
+        Line2D([], [], color=colour, marker=marker, label=fraction_text(fraction), markeredgecolor="white")
+        for fraction, (colour, marker) in zip(fractions, styles, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=8)
+    figure.legend(
+        handles=handles, loc="outside upper right", ncols=len(handles), fontsize=7.5, borderaxespad=0,
+        title="share of training labels", title_fontsize=7.5,
+    )  # fmt: skip
 
 
 def empty_figure(text: str, simulated: bool) -> Figure:
     """A figure that says that there is nothing to show, so that every announced file exists."""
     figure, grid = subplots(1, 1, (4.2, 1.2))
     grid[0, 0].set_axis_off()
-    grid[0, 0].text(0, 0.5, "Nothing to show: no cell was evaluated.", color=NEUTRAL)
+    grid[0, 0].text(0, 0.5, "Nothing to show.", color=NEUTRAL)
     heading(figure, text, simulated)
     return figure
 
 
-def heading(figure: Figure, text: str, simulated: bool) -> None:
-    """Title of a figure, with the warning in front when the data are simulated."""
+def heading(figure: Figure, text: str, simulated: bool, caption: str = "") -> None:
+    """Title of a figure, with the warning in front when the data are simulated; `caption` stands below."""
     figure.suptitle(title(text, simulated), x=0.01, ha="left", fontsize=9.5, weight="bold")
+    if caption:
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=7.5, style="italic")

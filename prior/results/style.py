@@ -15,7 +15,8 @@ INK = "#2b2b2b"
 GRID = "#d9d9d9"
 NEUTRAL = "#8a8a8a"
 PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#949494"]
-MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
+SHARES = ["#8fc1e3", "#3f8fc4", "#0b3c5d"]
+MARKERS = ["o", "s", "D", "^", "v", "P", "X", "h"]
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "prior",
     "svg.fonttype": "none",
@@ -69,6 +70,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
     with atomic_path(paths[0]) as temporary:
         figure.savefig(temporary, transparent=True, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # The layout is found once; finding it takes longer than drawing.
     with atomic_path(paths[1]) as temporary:
         figure.savefig(temporary, facecolor="white", dpi=160, metadata={"Software": None})
     pyplot.close(figure)

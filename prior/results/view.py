@@ -6,14 +6,15 @@ import pandas as pd
 
 from prior.metrics.rows import (
     BASELINES,
-    DESCRIPTIVE_TASKS,
+    DIAGNOSTIC_TASKS,
     METHOD_COLUMNS,
     PRIMARY,
-    PRIMARY_FRACTION,
     SETTING_COLUMNS,
+    WITHOUT_ENCODER,
     aggregated,
     fraction_text,
     method_labels,
+    primary,
     read_rows,
     setting_text,
 )
@@ -50,7 +51,8 @@ METRIC_TITLES = {
 }
 RETRIEVAL_TITLES = {"p_at": "Precision", "hit_at": "Hit", "r_at": "Recall of the exact pair"}
 DIRECTION_TITLES = {"i2t": "image → report", "t2i": "report → image"}
-METHOD_ORDER = ["chance", "predict nothing", "random"]
+ENOUGH_SEEDS = 3
+METHOD_ORDER = ["chance", "predict nothing", "metadata only", "random"]
 
 
 def metric_title(metric: str) -> str:
@@ -70,7 +72,10 @@ def _with_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     key = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "metric"]
     cells = rows[rows["seed"].notna()]
     cells = cells.assign(unit=cells["pretrain_seed"].map(str) + "/" + cells["seed"].map(str))
-    counts = cells.groupby(key, dropna=False)["unit"].nunique().rename("n_seeds").reset_index()
+    groups = cells.groupby(key, dropna=False)
+    counts = groups.agg(
+        n_seeds=("unit", "nunique"), n_pretrain_seeds=("pretrain_seed", "nunique")
+    ).reset_index()
     return aggregated(rows).merge(counts, on=key, how="left")
 
 
@@ -88,7 +93,8 @@ def load_view(results_csv: Path) -> pd.DataFrame:
 
     Returns:
         The aggregated rows with `label` (method in words), `setting` (data set, protocol, head), `at`
-        (fraction in words), `metric_title`, `n_seeds` and `baseline`, ordered for display.
+        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `baseline` and `encoder`, ordered
+        for display.
     """
     view = _repeat_baselines(_with_seeds(read_rows(results_csv)))
     view["label"] = method_labels(view)
@@ -96,6 +102,7 @@ def load_view(results_csv: Path) -> pd.DataFrame:
     view["at"] = view["fraction"].map(fraction_text)
     view["metric_title"] = view["metric"].map(metric_title)
     view["baseline"] = view["method"].isin(BASELINES)
+    view["encoder"] = ~view["method"].isin(WITHOUT_ENCODER)
     rank = {label: place for place, label in enumerate(METHOD_ORDER)}
     view["rank"] = view["label"].map(rank).fillna(len(rank))
     order = ["task", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
@@ -104,10 +111,8 @@ def load_view(results_csv: Path) -> pd.DataFrame:
 
 
 def headline(view: pd.DataFrame) -> pd.DataFrame:
-    """The primary metric of every task with frozen encoders, at 10 % where labels are used."""
-    leading = (view["metric"] == view["task"].map(PRIMARY)) & ~view["task"].isin(DESCRIPTIVE_TASKS)
-    place = view["fraction"].isna() | (view["fraction"] == PRIMARY_FRACTION)
-    chosen = view[leading & place & (view["finding"] == "") & view["frozen"]]
+    """The rows of `primary`, in the order of the tasks; baselines stand at 10 % too."""
+    chosen = primary(view[~view["task"].isin(DIAGNOSTIC_TASKS)])
     order = {task: position for position, task in enumerate(PRIMARY)}
     return (
         chosen.assign(_order=chosen["task"].map(order))
@@ -116,15 +121,25 @@ def headline(view: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def methods_in_order(view: pd.DataFrame, baselines: bool = True) -> list[str]:
-    """Labels of the methods, baselines first, then `random`, then the others by name."""
-    chosen = view if baselines else view[~view["baseline"]]
+def methods_in_order(view: pd.DataFrame, encoders: bool = False) -> list[str]:
+    """Labels of the methods (or of the encoders alone): baselines, then `random`, then the others by name."""
+    chosen = view[view["encoder"]] if encoders else view
     return list(chosen[["label", "rank"]].drop_duplicates().sort_values(["rank", "label"])["label"])
 
 
 def title(text: str, simulated: bool) -> str:
     """Put the warning in front of `text` when the data are simulated."""
     return f"{SIMULATED} · {text}" if simulated else text
+
+
+def checkpoint_note(view: pd.DataFrame) -> str:
+    """Caption of a comparison whose methods have too few pre-training seeds; empty where they have enough."""
+    counts = view.loc[view["encoder"], "n_pretrain_seeds"].dropna()
+    if counts.empty or counts.min() >= ENOUGH_SEEDS:
+        return ""
+    fewest = int(counts.min())
+    seeds = f"{fewest} pre-training seed{'' if fewest == 1 else 's'}"
+    return f"This checkpoint, not this objective: {seeds} per method, fewer than {ENOUGH_SEEDS}."
 
 
 def value_text(value: float, low: float, high: float) -> str:

@@ -1,8 +1,9 @@
 """Retrieval between test images and test reports, in both directions.
 
-One frontal image and one report of every test study; pools of at most 1,000 studies. Two kinds of
-relevance: the exact pair (any report with identical normalised text counts), and the same label vector.
-All counts are expectations over random orders of tied candidates.
+One frontal image and one report of a test study; pools of at most 1,000 studies, in which no normalised
+text occurs twice: an encoder ranks equal reports together, a random ranking does not, so repeats would move
+the measured value and not chance. Two kinds of relevance: the exact pair, and the same label vector. All
+counts are expectations over random orders of tied candidates.
 """
 
 import hashlib
@@ -54,8 +55,7 @@ def evaluate(
         images = embedder.images(pixels, pool["row"].to_numpy())
         # Matrix products of equal columns may differ in the last digit, which would break their tie.
         similarity = (images @ embedder.texts(texts).T).numpy().astype(np.float64).round(_DECIMALS)
-        identical = _equal(np.array([normalised_text(text) for text in texts]))
-        predictions = _predictions(pool, similarity, identical, _same_labels(data, pool["image_id"]))
+        predictions = _predictions(pool, similarity, _same_labels(data, pool["image_id"]))
         info = {"n_train": 0, "n_test": len(pool), "n_pos": len(pool), "pool": len(pool)}
         yield cell, CellResult(predictions, info, _examples(pool, pixels, similarity))
 
@@ -73,13 +73,15 @@ def _examples(
 def _pool(
     data: PreparedDataset, protocol: Protocol, cell: Cell, reports: dict[str, list[str]]
 ) -> pd.DataFrame:
-    """Choose one frontal image per test study that has a report, and at most `pool` studies."""
+    """Choose at most `pool` test studies, one frontal image each, no two with equal reports."""
     images = test_images(data, protocol, cell)[["image_id", "row", "patient_id", "study_id"]]
     images = images.merge(data.images[["image_id", "view"]], on="image_id", validate="one_to_one")
     usable = images[(images["view"] != "LATERAL") & images["study_id"].isin(list(reports))]
     studies = usable.sort_values("image_id").drop_duplicates("study_id")
     order = [hashlib.sha256(f"{cell.seed}:{study}".encode()).hexdigest() for study in studies["study_id"]]
-    chosen = studies.assign(order=order).sort_values("order").head(protocol["pool"])
+    texts = [normalised_text(reports[study]) for study in studies["study_id"]]
+    ordered = studies.assign(order=order, text=texts).sort_values("order")
+    chosen = ordered.drop_duplicates("text").head(protocol["pool"]).drop(columns="text")
     return chosen.sort_values("image_id").reset_index(drop=True)
 
 
@@ -95,20 +97,18 @@ def _same_labels(data: PreparedDataset, image_ids: pd.Series) -> Bools:
     return _equal((table.to_numpy(dtype=np.float64) == 1).astype(np.int8))
 
 
-def _predictions(
-    pool: pd.DataFrame, similarity: NDArray[np.float64], identical: Bools, same_labels: Bools
-) -> pd.DataFrame:
+def _predictions(pool: pd.DataFrame, similarity: NDArray[np.float64], same_labels: Bools) -> pd.DataFrame:
+    exact = np.eye(len(pool), dtype=bool)
     parts = []
     for direction, scores in (("image_to_text", similarity), ("text_to_image", similarity.T)):
         part = pool[["image_id", "patient_id"]].assign(
             direction=direction,
-            rank=expected_rank(scores, identical),
+            rank=expected_rank(scores, exact),
             pool=len(pool),
-            n_identical=identical.sum(axis=1),
             n_relevant=same_labels.sum(axis=1),
         )
         for k in CUTS:
-            part[f"r_{k}"] = expected_hits(scores, identical, k)[1]
+            part[f"r_{k}"] = expected_hits(scores, exact, k)[1]
             part[f"hits_{k}"], part[f"hit_{k}"] = expected_hits(scores, same_labels, k)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

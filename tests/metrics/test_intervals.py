@@ -33,23 +33,36 @@ def test_interval_follows_the_formula() -> None:
     sigma, s = replicates.mean(0).std(ddof=1), values.std(ddof=1)
     se = np.sqrt(sigma**2 + s**2 / 3)
     df = 2 * (1 + 3 * sigma**2 / s**2) ** 2
-    found = interval(values, replicates)
+    found = interval(values.mean(), replicates.mean(axis=0), values)
     assert found.mean == pytest.approx(0.73)
     assert found.high - found.mean == pytest.approx(student.ppf(0.975, df) * se)
     assert found.p == pytest.approx(2 * student.sf(0.73 / se, df))
 
 
+def test_two_kinds_of_seeds_add_their_variances() -> None:
+    averaged = np.random.default_rng(0).normal(0.5, 0.02, 500)
+    pretraining, downstream = np.array([0.45, 0.5, 0.55]), np.array([0.48, 0.49, 0.5, 0.51, 0.52])
+    parts = pretraining.var(ddof=1) / 3, downstream.var(ddof=1) / 5
+    variance = averaged.var(ddof=1) + sum(parts)
+    df = variance**2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 4)
+    found = interval(0.5, averaged, pretraining, downstream)
+    assert found.high - 0.5 == pytest.approx(student.ppf(0.975, df) * np.sqrt(variance))
+    assert found.n_seeds == 5
+    one = interval(0.5, averaged, pretraining[:1], downstream)
+    assert one == interval(0.5, averaged, downstream)
+
+
 def test_one_seed_uses_the_bootstrap_alone() -> None:
-    replicates = np.random.default_rng(0).normal(0.5, 0.1, (1, 2000))
-    found = interval(np.array([0.5]), replicates)
+    replicates = np.random.default_rng(0).normal(0.5, 0.1, 2000)
+    found = interval(0.5, replicates, np.array([0.5]))
     assert found.high - 0.5 == pytest.approx(1.959964 * replicates.std(ddof=1), rel=1e-5)
 
 
 def test_undefined_and_constant_values() -> None:
-    undefined = interval(np.array([np.nan]), np.full((1, 5), np.nan))
+    undefined = interval(np.nan, np.full(5, np.nan), np.array([np.nan]))
     assert np.isnan(undefined.mean)
     assert np.isnan(undefined.low)
-    constant = interval(np.array([0.5]), np.full((1, 5), 0.5))
+    constant = interval(0.5, np.full(5, 0.5), np.array([0.5]))
     assert (constant.low, constant.high, constant.p) == (0.5, 0.5, 0.0)
 
 

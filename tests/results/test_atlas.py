@@ -71,13 +71,13 @@ def test_text_is_looked_up_of_simulated_reports_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("simulated", [True, False])
 def test_the_atlas_shows_no_real_text_and_no_id(tmp_path: Path, simulated: bool) -> None:
     folder, out = prepared(tmp_path, simulated), tmp_path / "atlas"
-    prototype_atlas(write_atlas(tmp_path / "x"), folder, out)
+    prototype_atlas({"prior": write_atlas(tmp_path / "x")}, folder, simulated, out)
     drawn = Path(f"{out}.svg").read_text()
     assert (TEXT in drawn) == simulated
     assert (HIDDEN in drawn) == (not simulated)
     assert ("SIMULATED DATA" in drawn) == simulated
     assert "s0" not in drawn
-    assert "1 of 3 prototypes" in drawn
+    assert "prior: 1 of 3 prototypes" in drawn
 
 
 def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,17 +96,16 @@ def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
         scores.append(Path(f"{out}.parquet"))
     results = tmp_path / "results"
     collect(scores, [Path(f"{stem}.json") for stem in stems], results)
-    differences = results / "tables/differences.csv"
     table = read_rows(results / "results.csv")
     chance = table.query("method == 'chance' and seed != seed and metric == 'pointing_game'")
     assert chance["value"].tolist() == pytest.approx([maps(1, 0)["area"].mean()] * 2, abs=1e-6)
     tasks = ["grounding", "prototypes"]
-    tables(results / "results.csv", differences, results / "tables", tasks)
+    tables(results, tasks)
     headline = (results / "tables/headline.md").read_text()
     assert all(name in headline for name in ("Pointing game", "siim", "rsna"))
     assert "Prototype" not in headline
     assert "Dead prototypes, share" in (results / "tables/prototypes.md").read_text()
-    plots(results / "results.csv", differences, [], results / "plots", tasks)
+    plots(results, [], tasks)
     picture = (results / "plots/task_grounding.svg").read_text()
     assert all(name in picture for name in ("Pointing game · siim", "Pointing game · rsna"))
     truth = np.zeros((2, 8, 8), dtype=bool)
@@ -119,10 +118,8 @@ def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
             write_atlas(stem)
     prepared(tmp_path, simulated=True)
     examples(stems, tmp_path / "data/prepared", True, results / "plots")
-    page(
-        results / "results.csv", differences, results / "runs.csv", results / "plots", results / "index.html"
-    )
+    page(results)
     text = (results / "index.html").read_text()
     for name in ("grounding_siim_strict_small-phrases", "grounding_rsna_strict_small-phrases"):
         assert f'alt="examples_{name}"' in text
-    assert 'alt="examples_prototypes_prior-described-s0"' in text
+    assert 'alt="examples_prototypes_mimic_cxr_strict_small-bank"' in text

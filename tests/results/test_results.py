@@ -20,9 +20,9 @@ from prior.results.collect import collect
 from prior.results.examples import examples
 from prior.results.page import page
 from prior.results.plots import curves, plots
-from prior.results.style import figure_style, method_style
+from prior.results.style import figure_style
 from prior.results.tables import tables
-from prior.results.view import load_view, methods_in_order
+from prior.results.view import load_view
 
 RESAMPLES = 100
 
@@ -89,10 +89,15 @@ def test_omitted_cells_and_runs_are_listed(run: Path) -> None:
 def test_differences_are_paired_and_corrected(run: Path) -> None:
     table = pd.read_csv(run / "results" / "tables" / "differences.csv")
     primary = table[(table["role"] == "primary") & (table["task"] == "segmentation")]
-    assert len(primary) == 3
+    assert len(primary) == 4
     gain = primary[(primary["method"] == "prior") & (primary["reference"] == "random")]
     assert gain["ci_low"].item() > 0
-    assert primary.loc[primary["reference"] == "convirt", "p_holm"].notna().all()
+    family = primary[primary["reference"] == "convirt"].set_index("method")
+    assert set(family.index) == {"random", "prior"}
+    smaller, larger = sorted(family["p"])
+    assert sorted(family["p_holm"]) == pytest.approx([2 * smaller, max(larger, 2 * smaller)], abs=1e-5)
+    unlabelled = table[(table["task"] == "zero_shot") & (table["reference"] == "chance")]
+    assert set(unlabelled["method"]) == {"convirt", "prior"}
     rows = read_rows(run / "results" / "results.csv").query(
         "task == 'segmentation' and metric == 'dice_pooled' and fraction == 0.1 and frozen and seed != seed"
     )
@@ -149,22 +154,34 @@ def units(values: dict[tuple[float, float], float], key: str = "k") -> Units:
     return Units(values, {unit: value + noise for unit, value in values.items()}, (key,))
 
 
-def test_pretraining_seeds_are_the_units_where_there_are_several() -> None:
+def test_intervals_cover_pretraining_and_downstream_seeds() -> None:
     several = units({(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.7, (1, 1): 0.9})
     found = several.interval()
-    expected = interval(np.array([0.6, 0.8]), np.stack([several.replicates[0, 0] + 0.1] * 2))
+    averaged = several.replicates[0, 0] + 0.2
+    expected = interval(0.7, averaged, np.array([0.6, 0.8]), np.array([0.6, 0.8]))
     assert (found.mean, found.n_seeds) == (pytest.approx(0.7), 2)
-    assert found.high == pytest.approx(expected.high, rel=0.05)
-    one = units({(0, 0): 0.5, (0, 1): 0.5})
-    difference = paired_difference(several, one)
-    assert (difference.mean, difference.n_seeds) == (pytest.approx(0.2), 2)
+    assert found.high == pytest.approx(expected.high)
+
+
+def test_a_difference_pairs_seeds_that_both_have() -> None:
+    several = units({(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.7, (1, 1): 0.9})
+    one = units({(2, 0): 0.4, (2, 1): 0.6})
+    found = paired_difference(several, one)
+    # Downstream seeds cancel, so that only the two pre-training seeds spread.
+    expected = interval(0.2, np.zeros(50), np.array([0.1, 0.3]), np.array([0.2, 0.2]))
+    assert (found.mean, found.n_seeds) == (pytest.approx(0.2), 2)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    backward = paired_difference(one, several)
+    assert (backward.low, backward.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
     with pytest.raises(InputError, match="different test patients"):
         paired_difference(several, units({(0, 0): 0.5}, key="other"))
+    with pytest.raises(InputError, match="share no seed"):
+        paired_difference(several, units({(0, 5): 0.5, (0, 6): 0.5}))
 
 
 def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
     results = run / "results"
-    tables(results / "results.csv", results / "tables" / "differences.csv", results / "tables")
+    tables(results)
     text = (results / "tables" / "segmentation.md").read_text()
     assert text.startswith("# SIMULATED DATA")
     assert "predict nothing" in text
@@ -174,6 +191,11 @@ def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
     assert f"{row['value'].item():.3f} [{row['ci_low'].item():.3f}" in text
     headline = (results / "tables" / "headline.md").read_text()
     assert all(name in headline for name in ("chance", "random", "convirt", "prior", "Detection"))
+    differences = (results / "tables" / "differences.md").read_text()
+    assert "− convirt" in differences
+    assert "p convirt (Holm)" in differences
+    for text in (headline, differences, (results / "tables" / "ranks.md").read_text()):
+        assert "This checkpoint, not this objective: 1 pre-training seed per method" in text
 
 
 def test_every_row_counts_its_seeds_also_without_a_pretraining_seed(run: Path) -> None:
@@ -209,28 +231,43 @@ def write_examples(run: Path) -> list[Path]:
 
 def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None:
     results = run / "results"
-    differences = results / "tables" / "differences.csv"
     log = write_training_log(run, "prior", ["global", "local"])
-    plots(results / "results.csv", differences, [log], results / "plots")
+    (results / "plots").mkdir()
+    (results / "plots" / "examples_of_yesterday.png").write_bytes(b"")
+    plots(results, [log])
     first = {path.name: path.read_bytes() for path in (results / "plots").iterdir()}
-    assert len(first) == 2 * 8
+    names = {"headline", "gains", "gain_map", "ranks", "pretraining_prior-described"}
+    tasks = {"classification", "zero_shot", "retrieval", "segmentation", "detection"}
+    assert {name.split(".")[0] for name in first} == names | {f"task_{task}" for task in tasks}
+    assert len(first) == 2 * 10
     assert all(b"SIMULATED DATA" in data for name, data in first.items() if name.endswith(".svg"))
-    view = load_view(results / "results.csv")
+    compared = [
+        "headline.svg",
+        "gains.svg",
+        "gain_map.svg",
+        "ranks.svg",
+        "task_detection.svg",
+        "task_retrieval.svg",
+    ]
+    assert all(b"This checkpoint, not this objective" in first[name] for name in compared)
     with figure_style():
-        styles = method_style(methods_in_order(view, baselines=False))
-        curves(view, "segmentation", styles, results / "again")
+        curves(load_view(results / "results.csv"), "segmentation", results / "again")
     for suffix in (".svg", ".png"):
         assert (results / f"again{suffix}").read_bytes() == first[f"task_segmentation{suffix}"]
     examples(write_examples(run), run / "data" / "prepared", True, results / "plots")
-    assert len(list((results / "plots").glob("examples_retrieval_*.png"))) == 2
-    page(
-        results / "results.csv", differences, results / "runs.csv", results / "plots", results / "index.html"
-    )
+    shown = {path.stem for path in (results / "plots").glob("examples_*.png")}
+    assert shown == {
+        "examples_retrieval_mimic_cxr_strict_small-pairs",
+        "examples_segmentation_siim_strict_small-frozen",
+        "examples_segmentation_siim_strict_small-finetune",
+    }
+    page(results)
     text = (results / "index.html").read_text()
     assert len(text.encode()) < 2 * 2**20
     assert text.count("<section") == 7
     assert 'src="http' not in text
     assert "<link" not in text
+    assert "This checkpoint, not this objective" in text
     row = read_rows(results / "results.csv").query(
         "method == 'prior' and metric == 'map_40_75' and fraction == 0.1 and frozen and seed != seed"
     )
@@ -241,17 +278,27 @@ def test_one_method_without_reference_still_gives_every_file(tmp_path: Path) -> 
     stem = write_predictions(tmp_path, "segmentation", "prior", (1.0,), (0,))
     results = tmp_path / "results"
     collect(score_all(tmp_path, [stem]), [Path(f"{stem}.json")], results)
-    differences = results / "tables" / "differences.csv"
     wanted = ["segmentation", "detection"]
-    tables(results / "results.csv", differences, results / "tables", wanted)
+    tables(results, wanted)
     assert "Not evaluated" in (results / "tables" / "detection.md").read_text()
-    log = tmp_path / "models" / "random-default-s0" / "training.csv"
+    assert "Nothing to compare" in (results / "tables" / "ranks.md").read_text()
+    log = tmp_path / "models" / "prior-described-s0" / "training.csv"
     log.parent.mkdir(parents=True)
     log.write_text("stage,epoch,step\n")
-    plots(results / "results.csv", differences, [log], results / "plots", wanted)
+    plots(results, [log], wanted)
     names = {path.stem for path in (results / "plots").glob("*.svg")}
-    assert names == {"headline", "gains", "pretraining", "task_segmentation", "task_detection"}
-    page(results / "results.csv", differences, results / "runs.csv", results / "plots", results / "i.html")
+    assert names == {
+        *("headline", "gains", "gain_map", "ranks", "pretraining_prior-described"),
+        *("task_segmentation", "task_detection"),
+    }
+    page(results)
+
+
+def test_a_task_without_archives_gets_a_picture_that_says_so(tmp_path: Path) -> None:
+    stem = tmp_path / "predictions" / "retrieval" / "mimic_cxr" / "strict_small-pairs" / "prior-described-s0"
+    examples([stem], tmp_path, True, tmp_path)
+    text = (tmp_path / "examples_retrieval_mimic_cxr_strict_small-pairs.svg").read_text()
+    assert "Nothing to show" in text
 
 
 def test_nothing_to_collect_is_said(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -36,12 +38,30 @@ def test_known_ranks_in_both_directions(tmp_path):
     assert backward["rank"].tolist() == [1, 1, 1]
 
 
-def test_reports_with_identical_normalised_text_count_as_the_pair(tmp_path):
-    data = dataset(tmp_path, {"Edema": [1.0, 1.0, 0.0]}, [["1. Alpha."], ["alpha"], ["beta."]])
-    images = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+def test_a_pool_holds_every_normalised_text_once(tmp_path):
+    reports = [["1. Alpha."], ["alpha"], ["beta."], ["ALPHA"]]
+    data = dataset(tmp_path, {"Edema": [1.0, 1.0, 0.0, 1.0]}, reports)
+    images = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     frame = run(bundle(tmp_path, images, {"alpha": [1, 0], "beta": [0, 1]}), data, tmp_path).predictions
-    assert frame["rank"].tolist() == [1] * 6
-    assert frame["n_identical"].tolist() == [2, 2, 1] * 2
+    studies = data.images.set_index("image_id")["study_id"]
+    order = {i: hashlib.sha256(f"0:{studies[i]}".encode()).hexdigest() for i in studies.index}
+    first = min(("i0000", "i0001", "i0003"), key=order.get)
+    assert sorted(frame["image_id"].unique()) == sorted([first, "i0002"])
+    assert frame["rank"].tolist() == [1] * 4
+    assert frame["pool"].tolist() == [2] * 4
+
+
+def test_chance_is_k_of_n_where_reports_repeat(tmp_path):
+    n = 60
+    reports = [[f"{WORDS[i % 4]} {i % 24}."] for i in range(n)]
+    distinct = 24
+    data = dataset(tmp_path, {"Edema": [float(i % 2) for i in range(n)]}, reports)
+    model = bundle(tmp_path, np.ones((n, 3)).tolist(), {word: [0.3, 0.1, 0.2] for word in WORDS})
+    frame = run(model, data, tmp_path).predictions
+    chance = retrieval_metrics(frame).baselines["chance"](np.ones((1, len(frame))))
+    for k in (1, 5, 10):
+        assert chance[f"r_at_{k}_i2t", ""][0] == pytest.approx(k / distinct)
+        assert metrics_of(frame)[f"r_at_{k}_t2i"] == pytest.approx(k / distinct)
 
 
 def test_a_constant_embedding_scores_chance(tmp_path):

@@ -6,7 +6,7 @@ rule collect:
         predictions=graph.score_files(),
         scores=expand("scores/{job}.parquet", job=graph.jobs()),
     output:
-        expand("results/{file}", file=COLLECTED),
+        expand("results/{file}", file=graph.collected_files()),
     log:
         "logs/collect.log",
     conda:
@@ -23,8 +23,7 @@ rule collect:
 
 rule tables:
     input:
-        "results/results.csv",
-        "results/tables/differences.csv",
+        expand("results/{file}", file=graph.collected_files()),
     output:
         expand("results/{file}", file=graph.table_files()),
     log:
@@ -40,8 +39,7 @@ rule tables:
 
 rule plots:
     input:
-        "results/results.csv",
-        "results/tables/differences.csv",
+        expand("results/{file}", file=graph.collected_files()),
         expand("models/{bundle}/training.csv", bundle=graph.bundles),
         expand("predictions/{job}.json", job=graph.jobs()),
     output:
@@ -66,9 +64,7 @@ rule plots:
 
 rule page:
     input:
-        "results/runs.csv",
-        "results/results.csv",
-        "results/tables/differences.csv",
+        expand("results/{file}", file=graph.collected_files()),
         expand("results/{file}", file=graph.plot_files()),
     output:
         report("results/index.html", category="Page", caption="../report/page.rst"),
