@@ -14,7 +14,7 @@ Records = list[dict[str, Any]]
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of a comparison with `label`, the method in words."""
     text = ["variant", "pretraining_data", *frame.columns.intersection(["head", "split", "reference"])]
-    frame = frame.assign(**{name: frame[name].fillna("").astype(str) for name in text})
+    frame = frame.assign(**{name: frame[name].astype(object).fillna("").astype(str) for name in text})
     return frame.assign(label=method_labels(frame))
 
 

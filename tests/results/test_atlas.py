@@ -120,6 +120,5 @@ def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
     examples(stems, tmp_path / "data/prepared", True, results / "plots")
     page(results)
     text = (results / "index.html").read_text()
-    for name in ("grounding_siim_strict_small-phrases", "grounding_rsna_strict_small-phrases"):
-        assert f'alt="examples_{name}"' in text
-    assert 'alt="examples_prototypes_mimic_cxr_strict_small-bank"' in text
+    assert text.count("Grounding: heat map") == 2
+    assert text.count("Prototypes: use") == 1
