@@ -37,6 +37,7 @@ from prior.methods.present import contrast_present, mean_of_real
 from prior.methods.reading_block import ReadingBlock
 from prior.methods.statistics import keep_running_statistics
 from prior.objectives.correlation import correlation_loss, feature_correlations, patch_correlations
+from prior.objectives.gather import gather
 from prior.objectives.observations import (
     observation_contrast,
     observation_similarity,
@@ -122,11 +123,11 @@ class Place(Method):
             self.frequency.count(batch)
         images, reports = self.encode_images(batch.images), self.encode_reports(batch)
         observations, present = self.observe(images.local), reports.mask.any(dim=1)
-        similarity = self._similarity(observations, reports)
+        similarity = self._similarity(observations, gather(reports.sentences)[0])
         identical, scale = identical_reports(batch), self.observation_log_scale.exp()
         losses = {
             "global": contrast_present(images.global_, reports.global_, present, self.log_scale.exp()),
-            "observation": observation_contrast(similarity, identical, present, scale),
+            "observation": observation_contrast(similarity, identical, gather(present)[0], scale),
             "pair": pair_loss(observations, reports.sentences, reports.mask),
             "correlation": self._correlation(batch.images, images, reports),
         }
@@ -135,7 +136,7 @@ class Place(Method):
     def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
         """Return `global`, cosine of image and report, and `local`, the similarity of its observations."""
         u, v = F.normalize(images.global_.float(), dim=-1), F.normalize(reports.global_.float(), dim=-1)
-        return {"global": u @ v.T, "local": self._similarity(self.observe(images.local), reports)}
+        return {"global": u @ v.T, "local": self._similarity(self.observe(images.local), reports.sentences)}
 
     @torch.no_grad()
     def dead_queries(self, images: ImageFeatures, reports: ReportFeatures) -> int:
@@ -146,11 +147,9 @@ class Place(Method):
         usage = query_usage(self.observe(images.local), reports.sentences, reports.mask)
         return int((usage == 0).sum())
 
-    def _similarity(self, observations: Tensor, reports: ReportFeatures) -> Tensor:
-        weights = reports.sentences.detach().norm(dim=2)
-        return observation_similarity(
-            observations, reports.sentences, weights, self.settings.maximum_temperature
-        )
+    def _similarity(self, observations: Tensor, sentences: Tensor) -> Tensor:
+        weights = sentences.detach().norm(dim=2)
+        return observation_similarity(observations, sentences, weights, self.settings.maximum_temperature)
 
     def _correlation(self, pixels: Tensor, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
         regions = images.local

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from prior.objectives.gather import gather, take_first
 from prior.objectives.prototypes import mix_prototypes, prototype_logits
 
 
@@ -32,11 +33,15 @@ class PrototypeBank(nn.Module):
     @torch.no_grad()
     def start(self, sentences: Tensor) -> None:
         """Take the starting values from `sentences` [N, D], in random order and repeated to K; only once."""
-        if self.started or not len(sentences):
+        if self.started:
+            return
+        sentences, _ = gather(sentences)
+        if not len(sentences):
             return
         order = torch.randperm(len(sentences), device=sentences.device)
         index = torch.arange(len(self.prototypes), device=sentences.device) % len(sentences)
         self.prototypes.copy_(sentences[order[index]])
+        take_first(self.prototypes)
         self.started.fill_(True)
 
     def logits(self, features: Tensor) -> Tensor:
