@@ -10,12 +10,16 @@ has no rows. The own rows are a contiguous part of the batch, in the order of th
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import _functional_collectives as collectives
+from torch.distributed import _functional_collectives
 from torch.nn import functional as F
+
+# Any: parts of the module are not typed. It is torch's replacement for the deprecated torch.distributed.nn.
+_collectives: Any = _functional_collectives
 
 
 def processes() -> int:
@@ -40,7 +44,7 @@ def gather(rows: Tensor) -> tuple[Tensor, int]:
     common = [max(sizes) for sizes in zip(*shapes, [1] + [0] * (rows.ndim - 1), strict=True)]
     missing = [want - have for want, have in zip(common, rows.shape, strict=True)]
     padded = F.pad(rows, [side for size in reversed(missing) for side in (0, size)])
-    parts = gather_equal(padded).split(common[0])
+    parts = torch.split(gather_equal(padded), common[0])
     counts = [shape[0] for shape in shapes]
     kept = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
     return kept, sum(counts[: dist.get_rank()])
@@ -48,9 +52,9 @@ def gather(rows: Tensor) -> tuple[Tensor, int]:
 
 def gather_equal(rows: Tensor) -> Tensor:
     """Concatenate rows of one shape in all processes, with gradients; there must be several processes."""
-    gathered = collectives.all_gather_single_autograd(rows.contiguous(), 0, dist.group.WORLD)
-    whole: Tensor = collectives.wait_tensor(gathered)
-    return whole
+    started = _collectives.all_gather_single_autograd(rows.contiguous(), 0, dist.group.WORLD)
+    gathered: Tensor = _collectives.wait_tensor(started)
+    return gathered
 
 
 def batch_count(count: Tensor) -> Tensor:
