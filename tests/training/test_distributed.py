@@ -209,6 +209,18 @@ SETTINGS = {
 }
 
 
+def launch(command, cwd):
+    """Run to the end; no process outlives the test."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = subprocess.Popen(command, cwd=cwd, env=environment)
+    try:
+        assert running.wait(timeout=240) == 0
+    finally:
+        # On this signal torchrun ends the processes that it started.
+        running.terminate()
+        running.wait(timeout=60)
+
+
 def log_of(bundle, name):
     with (bundle / name).open() as file:
         return list(csv.DictReader(file))
@@ -218,15 +230,11 @@ def test_prior_pretrain_runs_under_torchrun(prepared, tmp_path):
     data, tokens = prepared
     alone, split = tmp_path / "alone", tmp_path / "split"
     pretrain(SETTINGS, data, tokens, alone, tmp_path / "work")
-    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--no-python"]
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     program = [str(Path(sys.executable).with_name("prior")), "pretrain", "--settings", json.dumps(SETTINGS)]
     paths = ["--data", str(data / "manifest.json"), "--tokens", str(tokens / "manifest.json")]
-    subprocess.run(
-        [sys.executable, "-m", *command, *program, *paths, "--out", str(split / "bundle.json")],
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=300,
+    launch(
+        [sys.executable, "-m", *command, *program, *paths, "--out", str(split / "bundle.json")], cwd=tmp_path
     )
     assert sorted(p.name for p in split.iterdir()) == sorted(p.name for p in alone.iterdir())
     steps, expected = log_of(split, "training.csv"), log_of(alone, "training.csv")
