@@ -48,7 +48,7 @@ def run_manifest(clock: RunClock, **extra: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "hardware": _hardware(),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(),
         **extra,
     }
 
@@ -103,6 +103,11 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _peak_memory_mib() -> int:
+def peak_memory_mib(device: str = "cpu") -> int:
+    """Return the most memory that this process has held so far, of the GPU if `device` is `cuda`."""
+    if device == "cuda":
+        import torch
+
+        return round(torch.cuda.max_memory_allocated() / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -25,20 +25,29 @@ class Augmentation:
     contrast: float = 0.2
 
 
-def augment(images: Tensor, generator: torch.Generator, settings: Augmentation | None = None) -> Tensor:
+def augment(
+    images: Tensor,
+    generator: torch.Generator,
+    settings: Augmentation | None = None,
+    whole: int | None = None,
+    part: slice = slice(None),
+) -> Tensor:
     """Change each image of a batch at random.
 
     Args:
         images: float [B, 1, H, W] in [0, 1].
         generator: source of randomness on the CPU; the same state gives the same batch on any device.
         settings: strengths, the `strict` protocol's by default.
+        whole: size of the batch that `images` are a part of; by default they are the batch.
+        part: which part; it is changed as it is with the whole batch.
 
     Returns:
         Float [B, 1, H, W] in [0, 1].
     """
     settings = settings or Augmentation()
-    matrices = sample_affine(len(images), generator, settings).to(images.device)
-    return _change_grey(warp(images, matrices), generator, settings)
+    count = len(images) if whole is None else whole
+    matrices = sample_affine(count, generator, settings)[part].to(images.device)
+    return _change_grey(warp(images, matrices), generator, settings, count, part)
 
 
 def augment_with_masks(
@@ -48,7 +57,7 @@ def augment_with_masks(
     settings = settings or Augmentation()
     matrices = sample_affine(len(images), generator, settings).to(images.device)
     moved = warp(masks, matrices, mode="nearest")
-    return _change_grey(warp(images, matrices), generator, settings), moved
+    return _change_grey(warp(images, matrices), generator, settings, len(images)), moved
 
 
 def sample_affine(count: int, generator: torch.Generator, settings: Augmentation) -> Tensor:
@@ -87,8 +96,14 @@ def warp_boxes(boxes: Tensor, matrix: Tensor, size: int) -> Tensor:
     return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
 
 
-def _change_grey(images: Tensor, generator: torch.Generator, settings: Augmentation) -> Tensor:
-    brightness, contrast = (2 * torch.rand(2, len(images), generator=generator) - 1).to(images)
+def _change_grey(
+    images: Tensor,
+    generator: torch.Generator,
+    settings: Augmentation,
+    count: int,
+    part: slice = slice(None),
+) -> Tensor:
+    brightness, contrast = (2 * torch.rand(2, count, generator=generator)[:, part] - 1).to(images)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     gain = (1 + settings.contrast * contrast).view(-1, 1, 1, 1)
     factor = (1 + settings.brightness * brightness).view(-1, 1, 1, 1)

@@ -54,7 +54,10 @@ class ImageEncoder(nn.Module):
         network: Any = _create(config, weights)
         self.network = network
         every: list[dict[str, Any]] = list(network.feature_info)
-        self._indices = _map_indices([int(i["reduction"]) for i in every])
+        reductions = [int(i["reduction"]) for i in every]
+        self._indices = _map_indices(reductions)
+        # The blocks of a ViT leave the scale of their sum to the norm that follows the last.
+        self._norm = len(set(reductions)) == 1
         info = [every[i] for i in self._indices]
         self.channels: list[int] = [int(i["num_chs"]) for i in info]
         self.strides: list[int] = [int(i["reduction"]) for i in info]
@@ -75,7 +78,7 @@ class ImageEncoder(nn.Module):
         if self.config.in_channels > 1:
             normalised = normalised.expand(-1, self.config.in_channels, -1, -1)
         maps: list[Tensor] = self.network.forward_intermediates(
-            normalised, indices=self._indices, intermediates_only=True
+            normalised, indices=self._indices, norm=self._norm, intermediates_only=True
         )
         return maps
 

@@ -42,6 +42,9 @@ class TextEncoder(nn.Module):
     Attributes:
         config: how it was built; `pretrained` is not read here but in `build_text_encoder`.
         width: width D of the token features.
+
+    Raises:
+        InputError: the width is not divisible by the heads, or there are fewer layers than frozen ones.
     """
 
     def __init__(self, config: TextEncoderConfig) -> None:
@@ -52,6 +55,11 @@ class TextEncoder(nn.Module):
         if config.width % config.heads:
             raise InputError(
                 f"text_encoder.width {config.width} is not divisible by text_encoder.heads {config.heads}"
+            )
+        if config.frozen_layers > config.layers:
+            raise InputError(
+                f"text_encoder.frozen_layers is {config.frozen_layers}, but the encoder has {config.layers} "
+                f"layers; set it to {config.layers} or less"
             )
         self.config = config
         self.width = config.width
@@ -83,13 +91,22 @@ def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
     """Take width, layers and heads from the pre-trained model, if there is one.
 
     Raises:
-        InputError: it cannot be read, or its vocabulary is not the tokenizer's.
+        InputError: it cannot be read, is no BERT, is too short, or its vocabulary is not the tokenizer's.
     """
     if config.pretrained is None:
         return config
     from transformers import AutoConfig
 
     found = _from_pretrained(AutoConfig, config.pretrained)
+    if found.model_type != "bert":
+        raise InputError(
+            f"text_encoder.pretrained {config.pretrained} is a model of type {found.model_type}; give a BERT"
+        )
+    if found.max_position_embeddings < config.max_tokens:
+        raise InputError(
+            f"text_encoder.pretrained {config.pretrained} reads {found.max_position_embeddings} tokens; set "
+            "text.max_tokens to that or less"
+        )
     if found.vocab_size != config.vocab_size:
         raise InputError(
             f"text_encoder.pretrained {config.pretrained} has {found.vocab_size} words, the tokenizer "
@@ -104,7 +121,11 @@ def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
 
 
 def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
-    """Build an encoder whose initial weights depend on `seed` and the resolved `config` only."""
+    """Build an encoder whose initial weights depend on `seed` and the resolved `config` only.
+
+    Raises:
+        InputError: the weights of `config.pretrained` do not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = TextEncoder(config)
@@ -114,8 +135,15 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
             weights = _from_pretrained(AutoModel, config.pretrained).state_dict()
             positions = "embeddings.position_embeddings.weight"
             weights[positions] = weights[positions][: config.max_tokens]
-            own = encoder.network.state_dict()
-            encoder.network.load_state_dict({name: weights.get(name, own[name]) for name in own})
+            try:
+                encoder.network.load_state_dict(
+                    {name: weights[name] for name in encoder.network.state_dict()}
+                )
+            except (KeyError, RuntimeError) as error:
+                raise InputError(
+                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give a "
+                    "BERT whose inner width is four times its width"
+                ) from None
     return encoder
 
 

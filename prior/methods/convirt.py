@@ -14,6 +14,7 @@ from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, Rep
 from prior.methods.parsing import parse_settings
 from prior.methods.sentences import pick_sentence, repeat_per_sentence
 from prior.objectives.contrastive import info_nce
+from prior.objectives.gather import draw_rows
 
 
 class ConvirtSettings(BaseModel):
@@ -112,15 +113,15 @@ class Convirt(Method):
 
     def _draw_sentences(self, tokens: ReportTokens) -> Tensor:
         """Embed random sentences of every report, [draws, B, D]; one pass of the text encoder for all."""
-        draws, count = self.settings.draws, len(tokens.ids)
+        draws, count, device = self.settings.draws, len(tokens.ids), tokens.ids.device
         repeated = ReportTokens(
             ids=tokens.ids.repeat(draws, 1),
             mask=tokens.mask.repeat(draws, 1),
             sentence=tokens.sentence.repeat(draws, 1),
             n_sentences=tokens.n_sentences.repeat(draws),
         )
-        draw = torch.rand(draws * count, device=tokens.ids.device)
-        chosen = (draw * repeated.n_sentences).long()
+        draw = draw_rows(lambda rows: torch.rand(draws, rows, device=device).T, count, device)
+        chosen = (draw.T.flatten() * repeated.n_sentences).long()
         return self._embed(pick_sentence(repeated, chosen)).view(draws, count, -1)
 
     def _embed(self, tokens: ReportTokens) -> Tensor:

@@ -23,6 +23,7 @@ from prior.methods.parsing import parse_settings
 from prior.methods.present import mean_of_real
 from prior.methods.sentences import pick_sentence, repeat_per_sentence
 from prior.objectives.contrastive import symmetric_info_nce
+from prior.objectives.gather import draw_rows
 from prior.objectives.word_region import region_attention, word_region_loss, word_region_scores
 
 
@@ -121,13 +122,17 @@ class Gloria(Method):
         images = self.encode_images(batch.images)
         tokens: ReportTokens = batch
         if self.settings.text == "sentence":
-            draw = torch.rand(len(batch.ids), device=batch.ids.device)
+            device = batch.ids.device
+            draw = draw_rows(lambda rows: torch.rand(rows, device=device), len(batch.ids), device)
             tokens = pick_sentence(batch, (draw * batch.n_sentences).long())
         words, reports = self._read(tokens)
         real = _real_words(tokens)
-        local = word_region_loss(words, real, images.local, *self._scales(), 1 / self.settings.temperature)
+        present = real.any(dim=1)
+        scale = 1 / self.settings.temperature
+        local = word_region_loss(words, real, images.local, *self._scales(), scale)
+        contrast = symmetric_info_nce(images.global_[present], reports[present], scale, 1.0, 1.0)
         return {
-            "global": stage.terms["global"] * self._contrast(images.global_, reports, real.any(dim=1)),
+            "global": stage.terms["global"] * contrast,
             "local": stage.terms["local"] * local,
         }
 
@@ -156,13 +161,6 @@ class Gloria(Method):
         total = features.masked_fill(~tokens.mask.unsqueeze(2), 0.0).sum(dim=1)
         mean = total / tokens.mask.sum(dim=1, keepdim=True).clamp(min=1)
         return self.word_projection(features), self.report_projection(mean)
-
-    def _contrast(self, images: Tensor, reports: Tensor, present: Tensor) -> Tensor:
-        images, reports = images[present], reports[present]
-        if len(images) == 0:
-            return images.float().sum() + reports.float().sum()
-        scale = 1 / self.settings.temperature
-        return symmetric_info_nce(images, reports, scale, image_weight=1.0, report_weight=1.0)
 
     def _scales(self) -> tuple[float, float]:
         return 1 / self.settings.attention_temperature, 1 / self.settings.word_temperature

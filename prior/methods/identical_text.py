@@ -7,16 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from prior.methods.base import ReportTokens
+from prior.objectives.gather import gather
 
 _PRIME = (1 << 31) - 1
 _BASE = 1_000_003
 
 
 def identical_reports(tokens: ReportTokens) -> Tensor:
-    """Return [B, B] bool, true where two reports have exactly the same token ids."""
-    ids = tokens.ids.masked_fill(~tokens.mask, -1)
+    """Return [B, B] bool, true where two reports have exactly the same token ids.
+
+    Where the batch is split over processes, the rows are the own reports and the columns everyone's.
+    """
+    # Zero stands for padding, here and in what `gather` pads with.
+    ids, first = gather((tokens.ids + 1).masked_fill(~tokens.mask, 0))
     _, text = torch.unique(ids, dim=0, return_inverse=True)
-    return text.unsqueeze(1) == text
+    return text[first : first + len(tokens.ids)].unsqueeze(1) == text
 
 
 def sentence_hashes(tokens: ReportTokens) -> tuple[Tensor, Tensor]:
@@ -68,11 +73,12 @@ class SentenceFrequency(nn.Module):
 
     @torch.no_grad()
     def count(self, tokens: ReportTokens) -> None:
-        """Count a batch of training reports [B, L].
+        """Count a batch of training reports [B, L], with the rows of all processes.
 
         A sentence that a report repeats counts once; a report without sentences is not counted.
         """
-        hashes, mask = sentence_hashes(tokens)
+        own_hashes, own_mask = sentence_hashes(tokens)
+        hashes, mask = gather(own_hashes)[0], gather(own_mask)[0]
         buckets = len(self.counts)
         rows = torch.arange(len(mask), device=mask.device).unsqueeze(1)
         once = torch.unique((rows * buckets + hashes % buckets)[mask]) % buckets

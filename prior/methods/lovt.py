@@ -216,8 +216,6 @@ class Lovt(Method):
         return reports, weights
 
     def _contrast(self, queries: Tensor, keys: Tensor, present: Tensor) -> Tensor:
-        if not present.any():
-            return queries[present].float().sum()
         return info_nce(queries[present], keys[present], 1 / self.settings.temperature)
 
 

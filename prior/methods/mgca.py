@@ -183,9 +183,6 @@ class Mgca(Method):
         return reports, attention
 
     def _global_terms(self, images: Tensor, reports: Tensor, frozen: bool) -> dict[str, Tensor]:
-        if not len(images):
-            nothing = images.float().sum() + reports.float().sum()
-            return {"instance": nothing, "prototype": nothing}
         settings = self.settings
         return {
             "instance": symmetric_info_nce(images, reports, 1 / settings.temperature, 1.0, 1.0),

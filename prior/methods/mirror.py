@@ -159,8 +159,6 @@ class Mirror(Method):
 
     def _contrast(self, image: Tensor, report: Tensor) -> Tensor:
         left, right = self.image_projection(image), self.report_projection(report)
-        if not len(left):
-            return left.float().sum() + right.float().sum()
         return symmetric_info_nce(left, right, self.log_scale.exp())
 
 

@@ -40,6 +40,7 @@ from prior.methods.present import contrast_present, mean_of_real
 from prior.methods.reading_block import ReadingBlock
 from prior.methods.statistics import keep_running_statistics
 from prior.objectives.correlation import correlation_loss, feature_correlations, patch_correlations
+from prior.objectives.gather import gather
 from prior.objectives.observations import (
     observation_contrast,
     observation_similarity,
@@ -143,9 +144,9 @@ class Place(Method):
         if self.observes:
             observations = self.observe(images.local)
         if "observation" in terms:
-            similarity = self._similarity(observations, reports)
+            similarity = self._similarity(observations, gather(reports.sentences)[0])
             identical, scale = identical_reports(batch), self.observation_log_scale.exp()
-            losses["observation"] = observation_contrast(similarity, identical, present, scale)
+            losses["observation"] = observation_contrast(similarity, identical, gather(present)[0], scale)
         if "pair" in terms:
             losses["pair"] = pair_loss(observations, reports.sentences, reports.mask)
         if "correlation" in terms:
@@ -160,7 +161,7 @@ class Place(Method):
         u, v = F.normalize(images.global_.float(), dim=-1), F.normalize(reports.global_.float(), dim=-1)
         scores = {"global": u @ v.T}
         if self.observes:
-            scores["local"] = self._similarity(self.observe(images.local), reports)
+            scores["local"] = self._similarity(self.observe(images.local), reports.sentences)
         return scores
 
     def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor | None:
@@ -189,11 +190,9 @@ class Place(Method):
         usage = query_usage(self.observe(images.local), reports.sentences, reports.mask)
         return int((usage == 0).sum())
 
-    def _similarity(self, observations: Tensor, reports: ReportFeatures) -> Tensor:
-        weights = reports.sentences.detach().norm(dim=2)
-        return observation_similarity(
-            observations, reports.sentences, weights, self.settings.maximum_temperature
-        )
+    def _similarity(self, observations: Tensor, sentences: Tensor) -> Tensor:
+        weights = sentences.detach().norm(dim=2)
+        return observation_similarity(observations, sentences, weights, self.settings.maximum_temperature)
 
     def _correlation(self, pixels: Tensor, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
         regions = images.local

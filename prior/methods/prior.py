@@ -207,8 +207,6 @@ class Prior(Method):
         }
 
     def _contrast(self, left: Tensor, right: Tensor, present: Tensor) -> Tensor:
-        if not present.any():
-            return left[present].float().sum()
         return symmetric_info_nce(left[present], right[present], self.log_scale.exp())
 
     def _reconstruction_term(self, pixels: Tensor, images: ImageFeatures, reports: ReportFeatures) -> Tensor:

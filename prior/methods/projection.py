@@ -5,6 +5,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prior.objectives.gather import batch_rows
+
 
 class RowNorm(nn.BatchNorm1d):
     """Batch norm over rows [N, D], in float32, for any N.
@@ -15,7 +17,7 @@ class RowNorm(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise rows [N, D]."""
         rows = input.float()
-        if self.training and len(rows) < 2:
+        if self.training and batch_rows(len(rows), rows.device) < 2:
             return F.batch_norm(
                 rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from prior.objectives.gather import gather
 from prior.objectives.prototypes import mix_prototypes, prototype_logits
 
 
@@ -36,7 +37,9 @@ class PrototypeBank(nn.Module):
         """Hold the latest K `sentences` [N, D] of all calls; `last` says that the table is used now."""
         if self.started:
             return
-        self.prototypes.copy_(torch.cat([sentences.float(), self.prototypes])[: len(self.prototypes)])
+        self.prototypes.copy_(
+            torch.cat([gather(sentences)[0].float(), self.prototypes])[: len(self.prototypes)]
+        )
         self.started.fill_(last)
 
     def logits(self, features: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from prior.objectives.gather import draw_rows
 from prior.objectives.prototypes import prototype_logits
 
 
@@ -44,6 +45,10 @@ class StyleClusters(nn.Module):
     def forward(self, features: Tensor) -> StyleAssignment:
         """Assign features [B, D]; the code is sampled in training and its mean is taken at inference."""
         mean, log_variance = self.encoder(features).float().chunk(2, dim=1)
-        noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
+        noise, size = torch.zeros_like(mean), mean.shape[1]
+        if self.training:
+            noise = draw_rows(
+                lambda rows: torch.randn(rows, size, device=mean.device), len(mean), mean.device
+            )
         decoded = self.decoder(mean + noise * (0.5 * log_variance).exp())
         return StyleAssignment(mean, log_variance, prototype_logits(decoded, self.prototypes))

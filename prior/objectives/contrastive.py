@@ -1,18 +1,23 @@
 """Contrast between the images and the reports of a batch (InfoNCE)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from prior.objectives.gather import batch_mean, gather
 
 
 def info_nce(queries: Tensor, keys: Tensor, scale: Tensor | float, block: int = 1024) -> Tensor:
     """Cross entropy of finding each query's own key among all keys of the batch.
 
     mean_i [ logsumexp_j s cos(q_i, k_j) - s cos(q_i, k_i) ], s = 1 / temperature; van den Oord et al.,
-    arXiv 1807.03748. Computed in float32. Batches above `block` are worked off in blocks of rows that are
+    arXiv 1807.03748. Computed in float32. More than `block` queries are worked off in blocks that are
     recomputed in the backward pass, so that memory grows with `block` times the batch, not with its square.
-    A batch of one gives zero.
+    A batch of one gives zero, and so does an empty one. Where the batch is split over processes, queries are
+    the own ones and keys are everyone's (`prior.objectives.gather`).
 
     Args:
         queries: [B, D], any length; normalised here.
@@ -25,19 +30,33 @@ def info_nce(queries: Tensor, keys: Tensor, scale: Tensor | float, block: int = 
     """
     with torch.autocast(queries.device.type, enabled=False):
         q = functional.normalize(queries.float(), dim=-1)
-        k = functional.normalize(keys.float(), dim=-1)
+        k, first = gather(functional.normalize(keys.float(), dim=-1))
         scale = torch.as_tensor(scale, dtype=torch.float32, device=q.device)
-        if len(q) <= block:
-            return _rows(q, k, scale, torch.arange(len(q), device=q.device)).mean()
-        parts = [
-            checkpoint(_rows, q[rows], k, scale, rows, use_reentrant=False)
-            for rows in torch.split(torch.arange(len(q), device=q.device), block)
-        ]
-        return torch.cat(parts).mean()
+        targets = torch.arange(first, first + len(q), device=q.device)
+
+        def rows(part: Tensor, wanted: Tensor) -> Tensor:
+            return functional.cross_entropy(scale * part @ k.T, wanted, reduction="none")
+
+        return batch_mean(in_blocks(rows, q, targets, block))
 
 
-def _rows(queries: Tensor, keys: Tensor, scale: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(scale * queries @ keys.T, targets, reduction="none")
+def in_blocks(rows: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, block: int) -> Tensor:
+    """Apply `rows` to both tensors, `block` rows at a time where there are more; each block is recomputed.
+
+    Args:
+        rows: maps [n, ...] and [n, ...] to [n].
+        first: [B, ...].
+        second: [B, ...].
+        block: most rows at a time.
+
+    Returns:
+        [B].
+    """
+    if len(first) <= block:
+        return rows(first, second)
+    parts = zip(torch.split(first, block), torch.split(second, block), strict=True)
+    values: list[Tensor] = [checkpoint(rows, *part, use_reentrant=False) for part in parts]
+    return torch.cat(values)
 
 
 def symmetric_info_nce(

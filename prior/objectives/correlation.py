@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from prior.objectives.gather import batch_mean
+
 _SIDE = 8
 # Differences from the mean that are shorter are rounding errors; they must not be blown up to unit length.
 _BLANK = 1e-5
@@ -59,4 +61,4 @@ def correlation_loss(predicted: Tensor, target: Tensor) -> Tensor:
     cells = predicted.shape[1]
     same = torch.eye(cells, dtype=torch.bool, device=predicted.device)
     squares = (predicted.float() - target.detach().float()).square().masked_fill(same, 0.0)
-    return squares.sum(dim=(1, 2)).mean() / max(1, cells * (cells - 1))
+    return batch_mean(squares.sum(dim=(1, 2))) / max(1, cells * (cells - 1))

@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
+from prior.objectives.gather import batch_count
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Average all numbers of `values` that belong to a true entry of `mask`.
+    """Average all numbers of `values` that belong to a true entry of `mask`, over the whole batch.
 
     Args:
         values: [*mask.shape, ...], any number of trailing dimensions.
@@ -14,7 +16,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
         Scalar; zero (with zero gradients) where no entry of `mask` is true.
     """
     per_entry = values.reshape(*mask.shape, -1).mean(dim=-1)
-    return per_entry.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+    return per_entry.masked_fill(~mask, 0.0).sum() / batch_count(mask.sum())
 
 
 def mean_over_reports(values: Tensor, mask: Tensor) -> Tensor:

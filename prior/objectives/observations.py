@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from prior.objectives.gather import gather
 from prior.objectives.masking import masked_mean
 from prior.objectives.matching import match
 from prior.objectives.positives import uniform_cross_entropy
@@ -61,10 +62,13 @@ def _soft_maximum(o: Tensor, t: Tensor, w: Tensor, temperature: float) -> Tensor
 def observation_contrast(similarity: Tensor, identical: Tensor, present: Tensor, scale: Tensor) -> Tensor:
     """L_PCMA = 1/2 [CE(s / tau, Y) + CE(s^T / tau, Y^T)], Y uniform over the reports of identical text.
 
+    Where the batch is split over processes, the rows are the own ones and the columns everyone's.
+
     Args:
         similarity: s, [B, B], images by reports.
         identical: [B, B] bool, symmetric, true where two reports have the same text.
-        present: [B] bool, true where the report has a sentence; the other pairs stay out on both sides.
+        present: [B] bool, of the columns, true where the report has a sentence; the other pairs stay out on
+            both sides.
         scale: 1 / tau, scalar.
 
     Returns:
@@ -72,9 +76,11 @@ def observation_contrast(similarity: Tensor, identical: Tensor, present: Tensor,
     """
     with torch.autocast(similarity.device.type, enabled=False):
         logits = similarity.float() * scale.float()
+        every, first = gather(logits)
+        own = slice(first, first + len(logits))
         to_report = uniform_cross_entropy(logits, identical, present)
-        to_image = uniform_cross_entropy(logits.T, identical.T, present)
-        return 0.5 * masked_mean(to_report + to_image, present)
+        to_image = uniform_cross_entropy(every[:, own].T, identical, present)
+        return 0.5 * masked_mean(to_report + to_image, present[own])
 
 
 def pair_loss(observations: Tensor, sentences: Tensor, mask: Tensor) -> Tensor:

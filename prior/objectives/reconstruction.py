@@ -4,7 +4,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from prior.objectives.gather import batch_mean, draw_rows
 
 
 def sample_patch_mask(
@@ -24,7 +25,8 @@ def sample_patch_mask(
     """
     rows, columns = math.ceil(size[0] / patch), math.ceil(size[1] / patch)
     hidden = round(ratio * rows * columns)
-    order = torch.rand(batch, rows * columns, device=device).argsort(dim=1).argsort(dim=1)
+    drawn = draw_rows(lambda images: torch.rand(images, rows * columns, device=device), batch, device)
+    order = drawn.argsort(dim=1).argsort(dim=1)
     grid = (order < hidden).view(batch, 1, rows, columns)
     pixels = grid.repeat_interleave(patch, dim=2).repeat_interleave(patch, dim=3)
     return pixels[:, :, : size[0], : size[1]]
@@ -40,4 +42,4 @@ def reconstruction_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
     Returns:
         Scalar, in standard deviations of the grey values.
     """
-    return F.l1_loss(reconstruction.float(), images.float())
+    return batch_mean((reconstruction.float() - images.float()).abs())

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from prior.objectives.gather import draw_rows
 from prior.objectives.masking import mean_over_reports
 
 
@@ -16,8 +17,9 @@ def hide_tokens(mask: Tensor, ratio: float) -> Tensor:
     Returns:
         [B, N] bool, true at hidden tokens; draws from torch's global generator.
     """
-    draw = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, 2.0)
-    rank = draw.argsort(dim=1).argsort(dim=1)
+    device = mask.device
+    draw = draw_rows(lambda rows: torch.rand(rows, mask.shape[1], device=device), len(mask), device)
+    rank = draw.masked_fill(~mask, 2.0).argsort(dim=1).argsort(dim=1)
     count = (ratio * mask.sum(dim=1, keepdim=True)).round()
     return (rank < count) & mask
 

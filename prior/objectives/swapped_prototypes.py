@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from prior.objectives.gather import batch_mean, gather
+
 
 @torch.no_grad()
 def sinkhorn_codes(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
@@ -43,7 +45,7 @@ def swapped_prototype_loss(
     no gradient flows through the codes. MGCA, cross-modal prototype alignment; protocols.md 4.3.
 
     Args:
-        images: v, [B, D] with B >= 1, any length; normalised here.
+        images: v, [B, D], any length; normalised here.
         reports: t, [B, D]; report i belongs to image i.
         prototypes: C, [K, D], any length; normalised here.
         temperature: of the predictions.
@@ -51,12 +53,17 @@ def swapped_prototype_loss(
         iterations: of Sinkhorn-Knopp.
 
     Returns:
-        Scalar in nats.
+        Scalar in nats; zero for an empty batch.
     """
     with torch.autocast(images.device.type, enabled=False):
         bank = F.normalize(prototypes.float(), dim=-1)
         z_image = F.normalize(images.float(), dim=-1) @ bank.T
         z_report = F.normalize(reports.float(), dim=-1) @ bank.T
-        of_report = sinkhorn_codes(z_image, epsilon, iterations) * (z_report / temperature).log_softmax(dim=1)
-        of_image = sinkhorn_codes(z_report, epsilon, iterations) * (z_image / temperature).log_softmax(dim=1)
-        return -0.5 * (of_report + of_image).sum(dim=1).mean()
+        # The codes share the whole batch among the prototypes, wherever its rows are.
+        both, first = gather(torch.stack([z_image, z_report], dim=1).detach())
+        of_report, of_image = (
+            sinkhorn_codes(z, epsilon, iterations)[first : first + len(z_image)] for z in both.unbind(dim=1)
+        )
+        terms = of_report * (z_report / temperature).log_softmax(dim=1)
+        terms = terms + of_image * (z_image / temperature).log_softmax(dim=1)
+        return -0.5 * batch_mean(terms.sum(dim=1))

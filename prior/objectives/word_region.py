@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from prior.objectives.gather import batch_mean, gather
+
 _SMALLEST_SQUARE = 1e-8
 _BLOCK_ENTRIES = 1 << 21
 
@@ -97,7 +99,8 @@ def word_region_loss(
     """Contrast the scores S of all images and reports, both directions over the batch.
 
     mean_i [ CE_j(scale S_ij, i) + CE_j(scale S_ji, i) ]; protocols.md 4.3. Pairs whose report has no word
-    stay out, as queries and as negatives. A batch of one gives zero.
+    stay out, as queries and as negatives. A batch of one gives zero. Where the batch is split over processes,
+    each scores its images against all reports, and the scores are gathered.
 
     Args:
         words: [B, W, D].
@@ -112,10 +115,12 @@ def word_region_loss(
         Scalar; zero where no report has a word.
     """
     present = mask.any(dim=1)
-    words, mask, regions = words[present], mask[present], regions[present]
-    if len(words) == 0:
-        return words.float().sum() + regions.float().sum()
-    scores = word_region_scores(words, mask, regions, attention_scale, word_scale, block_entries)
-    targets = torch.arange(len(scores), device=scores.device)
+    words, _ = gather(words[present])
+    mask, first = gather(mask[present])
+    scores = word_region_scores(words, mask, regions[present], attention_scale, word_scale, block_entries)
+    every, _ = gather(scores)
+    own = torch.arange(first, first + len(scores), device=scores.device)
     with torch.autocast(scores.device.type, enabled=False):
-        return F.cross_entropy(scale * scores, targets) + F.cross_entropy(scale * scores.T, targets)
+        to_text = F.cross_entropy(scale * scores, own, reduction="none")
+        to_image = F.cross_entropy(scale * every[:, own].T, own, reduction="none")
+        return batch_mean(to_text + to_image)

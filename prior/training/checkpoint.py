@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from prior.data.files import atomic_path
+from prior.training.distributed import collect, is_first, rank
 
 
 def rng_state() -> dict[str, Any]:
@@ -15,8 +16,9 @@ def rng_state() -> dict[str, Any]:
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
-def restore_rng(state: dict[str, Any]) -> None:
-    """Set torch's global generators to `state`."""
+def restore_rng(states: list[dict[str, Any]]) -> None:
+    """Set torch's global generators to this process's one of `states`."""
+    state = states[rank()]
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
@@ -25,11 +27,17 @@ def restore_rng(state: dict[str, Any]) -> None:
 def save_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
 ) -> None:
-    """Write weights, optimiser state, generator states and `progress` (plain values) atomically."""
+    """Write weights, optimiser state, generator states and `progress` (plain values) atomically.
+
+    The first process writes, with the generator states of all.
+    """
+    states = collect(rng_state())
+    if not is_first():
+        return
     state = {
         "module": module.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "rng": rng_state(),
+        "rng": states,
         "progress": progress,
     }
     with atomic_path(path) as temporary:

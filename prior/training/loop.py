@@ -1,6 +1,7 @@
 """The training loop: stages, steps, checkpoints; it knows batches and named losses, and nothing of files."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,9 +15,13 @@ from torch import Tensor
 from prior.data.files import atomic_path
 from prior.errors import InputError
 from prior.methods.base import Batch, Method, Stage
+from prior.objectives.gather import batch_rows, gather
+from prior.provenance import peak_memory_mib
 from prior.training.checkpoint import load_checkpoint, restore_rng, save_checkpoint
+from prior.training.distributed import average, average_gradients, is_first
 from prior.training.precision import LAYOUT, autocast
 from prior.training.schedule import learning_rate
+from prior.training.synced_norm import synced_norm
 
 LOG = logging.getLogger(__name__)
 
@@ -26,19 +31,20 @@ BatchesOfEpoch = Callable[[int], Iterable[Batch]]
 
 @dataclass
 class Training:
-    """One training.
+    """One training; where there are several processes, each gets its part of every batch.
 
     Attributes:
         plan: stages with their number of epochs.
-        batches: batches of an epoch; epochs are counted through all stages.
+        batches: batches of an epoch, or this process's parts of them; epochs are counted through all stages.
         steps: batches of an epoch.
         weight_decay: AdamW's; not applied to biases and normalisation weights.
         precision: number format of the forward pass.
         device: where to train.
         work: folder of the resume file.
         rows: one per finished step, for `training.csv`.
-        samples: image–report presentations of this process.
-        seconds: spent in steps by this process.
+        speeds: one per finished step, for `throughput.csv`.
+        samples: image–report presentations since this start, of all processes.
+        seconds: spent in steps since this start.
     """
 
     plan: list[tuple[Stage, int]]
@@ -49,6 +55,7 @@ class Training:
     device: torch.device
     work: Path
     rows: list[LogRow] = field(default_factory=list)
+    speeds: list[LogRow] = field(default_factory=list)
     samples: int = 0
     seconds: float = 0.0
 
@@ -70,7 +77,7 @@ class Training:
         first = 0
         if saved is not None:
             method.load_state_dict(saved["module"])
-            self.rows = saved["progress"]["rows"]
+            self.rows, self.speeds = saved["progress"]["rows"], saved["progress"]["speeds"]
             first = saved["progress"]["epoch"]
             LOG.info("resuming after epoch %d", first)
         start = 0
@@ -83,7 +90,7 @@ class Training:
                     restore_rng(saved["rng"])
                 for epoch in range(max(start, first), start + epochs):
                     self._epoch(method, optimizer, stage, epochs, epoch, epoch - start)
-                    progress = {"epoch": epoch + 1, "rows": self.rows}
+                    progress = {"epoch": epoch + 1, "rows": self.rows, "speeds": self.speeds}
                     save_checkpoint(self.checkpoint, method, optimizer, progress)
             start += epochs
 
@@ -96,7 +103,7 @@ class Training:
         epoch: int,
         epoch_of_stage: int,
     ) -> None:
-        began = time.perf_counter()
+        began = before = time.perf_counter()
         done = len(self.rows)
         samples = 0
         warmup = round(stage.warmup_epochs * epochs / stage.epochs * self.steps)
@@ -108,39 +115,49 @@ class Training:
             losses = self._step(method, optimizer, stage, batch)
             where: LogRow = {"stage": stage.name, "epoch": epoch, "step": len(self.rows)}
             self.rows.append({**where, "learning_rate": rate, **losses})
-            samples += len(batch.images)
+            images = batch_rows(len(batch.images), batch.images.device)
+            now = time.perf_counter()
+            self._measure(images / (now - before))
+            samples, before = samples + images, now
         seconds = time.perf_counter() - began
         self.samples += samples
         self.seconds += seconds
         means = _means(self.rows[done:])
         LOG.info("%s, epoch %d: %s; %.1f images/s", stage.name, epoch, means, samples / seconds)
 
+    def _measure(self, images_per_second: float) -> None:
+        speed = round(images_per_second, 2)
+        step: LogRow = {"step": len(self.speeds), "images_per_second": speed}
+        self.speeds.append({**step, "peak_memory_mib": peak_memory_mib(self.device.type)})
+
     def _step(
         self, method: Method, optimizer: torch.optim.Optimizer, stage: Stage, batch: Batch
     ) -> dict[str, float]:
         batch = batch.to(self.device)
         batch.images = batch.images.contiguous(memory_format=LAYOUT)
-        with autocast(self.precision, self.device):
+        with autocast(self.precision, self.device), synced_norm():
             losses = method.losses(batch, stage)
         terms = torch.stack([loss.float() for loss in losses.values()])
         total = terms.sum()
         # One transfer for all values: each would make a GPU wait.
-        shown = torch.cat([total.unsqueeze(0), terms]).tolist()
+        shown = average(torch.cat([total.unsqueeze(0), terms])).tolist()
         values = dict(zip(["total", *losses], shown, strict=True))
-        if not torch.isfinite(total):
+        if not math.isfinite(values["total"]):
             self._stop(batch, values)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
+        average_gradients([p for group in optimizer.param_groups for p in group["params"]])
         optimizer.step()
         return values
 
     def _stop(self, batch: Batch, values: dict[str, float]) -> None:
         path = self.work / "not_finite.safetensors"
         tensors: dict[str, Tensor] = {
-            n: t.detach().cpu().contiguous().clone() for n, t in batch.tensors().items()
+            n: gather(t.detach())[0].cpu().contiguous().clone() for n, t in batch.tensors().items()
         }
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary)
+        if is_first():
+            with atomic_path(path) as temporary:
+                save_file(tensors, temporary)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise InputError(
             f"training stopped at step {len(self.rows)}: the loss is not finite ({shown}); the batch is in "

@@ -14,9 +14,12 @@ from prior.data.files import atomic_path, digest, read_json, write_json
 from prior.data.prepared import PreparedDataset
 from prior.data.splits import patient_keys
 from prior.encoders.bundle import BundleInfo, save_bundle
+from prior.errors import InputError
 from prior.methods.base import Batch, Method
+from prior.objectives.gather import processes
 from prior.provenance import RunClock, hash_patients, run_manifest
 from prior.reports.tokens import ReportTokens
+from prior.training.distributed import is_first, own_part, process_group
 from prior.training.initial import derive_seed, prepare_method
 from prior.training.label_reports import label_reports
 from prior.training.labels import name_findings, training_labels
@@ -32,10 +35,11 @@ LOG = logging.getLogger(__name__)
 def pretrain(
     settings: Mapping[str, Any], data_root: Path, tokens_root: Path, out: Path, work: Path, code: str = ""
 ) -> None:
-    """Train one method and write its bundle, `training.csv` and `run.json` to the folder `out`.
+    """Train one method and write its bundle, its two logs and `run.json` to the folder `out`.
 
     A run that was stopped goes on after its last finished epoch and ends with the same weights. A method
-    without stages leaves its initial weights.
+    without stages leaves its initial weights. Started by `torchrun`, the processes share every batch, and the
+    first one writes; another number of processes does not go on with the work of a stopped run.
 
     Args:
         settings: see `PretrainSettings`.
@@ -48,6 +52,13 @@ def pretrain(
     Raises:
         InputError: a setting, the data or a loss does not allow to train.
     """
+    with process_group():
+        _pretrain(settings, data_root, tokens_root, out, work, code)
+
+
+def _pretrain(
+    settings: Mapping[str, Any], data_root: Path, tokens_root: Path, out: Path, work: Path, code: str
+) -> None:
     clock = RunClock()
     chosen = PretrainSettings.parse(settings)
     data = PreparedDataset(data_root)
@@ -58,9 +69,14 @@ def pretrain(
         info, training = _prepare_training(chosen, method, info, data, tokens_root, work, code)
         torch.manual_seed(derive_seed(chosen.seed, "noise"))
         training.run(method)
+    if not is_first():
+        return
     tokenizer = None if info.text is None else tokens_root / "tokenizer.json"
     save_bundle(out, method, info, tokenizer)
-    _write_log(out / "training.csv", training.rows if training else [])
+    names = ["stage", "epoch", "step", "learning_rate", "total"]
+    _write_log(out / "training.csv", names, training.rows if training else [])
+    names = ["step", "images_per_second", "peak_memory_mib"]
+    _write_log(out / "throughput.csv", names, training.speeds if training else [])
     write_json(out / "run.json", run_manifest(clock, **_throughput(training)))
     if training:
         training.checkpoint.unlink(missing_ok=True)
@@ -87,7 +103,8 @@ def _prepare_training(
         "prepared": str(data.manifest["content_hash"]),
         "tokens": digest(read_json(tokens_root / "manifest.json")),
     }
-    key = digest({"settings": chosen.model_dump(mode="json"), "precision": precision, "code": code, **hashes})
+    inputs = {"settings": chosen.model_dump(mode="json"), "precision": precision, "code": code, **hashes}
+    key = digest({**inputs, "processes": processes()})
     epochs = share_epochs(method.stages, chosen.epochs)
     info = info.model_copy(
         update={
@@ -109,6 +126,12 @@ def _prepare_training(
     batches = _Batches(chosen, data, tokens, pairs, device, method)
     plan = list(zip(method.stages, epochs, strict=True))
     steps = pairs.steps(chosen.batch_size)
+    smallest = len(pairs) // steps
+    if smallest < processes():
+        raise InputError(
+            f"{where}: the smallest batch has {smallest} pairs, too few for {processes()} processes; start "
+            "fewer, or raise pretraining.batch_size"
+        )
     LOG.info("%d pairs, %d steps per epoch, %s on %s", len(pairs), steps, precision, device)
     training = Training(plan, batches, steps, chosen.weight_decay, precision, device, work / key)
     return info, training
@@ -142,13 +165,16 @@ class _Batches:
         # Its own generator: the first view stays the one that all other methods see.
         second = self._generator(f"second view {epoch}")
         for rows, studies in self.pairs.batches(self.chosen.seed, epoch, self.chosen.batch_size):
-            images = load_images(self.pixels, rows, self.device)
-            reports = {name: torch.from_numpy(array) for name, array in self.tokens.batch(studies).items()}
-            batch = Batch(images=augment(images, generator, self.strengths), **reports)
+            own = own_part(len(rows))
+            images = load_images(self.pixels, rows[own], self.device)
+            # Padded as the whole batch, so that noise per token is that of the whole batch, too.
+            padded = self.tokens.batch(studies)
+            reports = {name: torch.from_numpy(array[own]) for name, array in padded.items()}
+            batch = Batch(images=augment(images, generator, self.strengths, len(rows), own), **reports)
             if self.second_view:
-                batch.second_view = augment(images, second, self.strengths)
+                batch.second_view = augment(images, second, self.strengths, len(rows), own)
             if self.labels is not None:
-                batch.labels = torch.tensor(self.labels.loc[rows].to_numpy())
+                batch.labels = torch.tensor(self.labels.loc[rows[own]].to_numpy())
             yield batch
 
     def _generator(self, purpose: str) -> torch.Generator:
@@ -180,13 +206,13 @@ def _throughput(training: Training | None) -> dict[str, Any]:
         "device": str(training.device),
         "images_per_second": round(training.samples / training.seconds, 2),
         "training_seconds": round(training.seconds, 2),
+        "processes": processes(),
     }
 
 
-def _write_log(path: Path, rows: Sequence[LogRow]) -> None:
-    names = dict.fromkeys(["stage", "epoch", "step", "learning_rate", "total"])
-    names.update(dict.fromkeys(name for row in rows for name in row))
+def _write_log(path: Path, first: Sequence[str], rows: Sequence[LogRow]) -> None:
+    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(names))
+        writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)

@@ -3,6 +3,11 @@ import torch
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig, build_image_encoder
 from prior.errors import InputError
+from prior.protocols import load_protocol
+from prior.tasks.detector import Pyramid
+from prior.tasks.segmentation import UNetHead
+from tests.methods import tiny
+from tests.methods.reports import RAGGED
 
 
 @pytest.mark.parametrize(
@@ -79,3 +84,38 @@ def test_impossible_encoders_name_the_key(settings, words):
 def test_missing_pretrained_weights_stop_before_work(tmp_path):
     with pytest.raises(InputError, match=r"image_encoder\.pretrained"):
         build_image_encoder(ImageEncoderConfig(pretrained=str(tmp_path / "no.safetensors")), 0)
+
+
+VIT = ImageEncoderConfig(name="test_vit", input_size=64, in_channels=3)
+
+
+def test_a_vit_ends_with_its_norm_and_trains_whole():
+    encoder = build_image_encoder(VIT, 0)
+    last = encoder(torch.rand(2, 1, 64, 64))[-1]
+    torch.testing.assert_close(last.mean(dim=1), torch.zeros(2, 4, 4), atol=1e-4, rtol=0)
+    last.square().mul(torch.rand_like(last)).mean().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_maps_serve_segmentation_and_detection(name):
+    encoder = build_image_encoder(VIT.model_copy(update={"name": name}), 0)
+    maps = encoder(torch.rand(2, 1, 64, 64))
+    head = UNetHead(encoder.channels, [16] * len(maps), prevalence=0.1)
+    assert head(maps, 64).shape == (2, 64, 64)
+    knobs = load_protocol("strict_small", "detection", "frozen")["head"]
+    pyramid = Pyramid(encoder.channels, encoder.strides, knobs["strides"], knobs["width"])
+    sides = [64 // stride for stride in knobs["strides"]]
+    assert [level.shape[2:] for level in pyramid(maps)] == [(side, side) for side in sides]
+
+
+@pytest.mark.parametrize("method", ["convirt", "prior", "lovt"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_methods_train_on_a_vit(method, channels):
+    model = tiny.build(method, VIT.model_copy(update={"input_size": 32, "in_channels": channels}))
+    losses = model.losses(tiny.batch(RAGGED), model.stages[-1])
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    gradients = [p.grad for p in model.image_encoder.parameters()]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert all(gradient.any() for gradient in gradients if gradient.ndim > 1)

@@ -23,6 +23,47 @@ def test_frozen_layers_have_no_gradient():
     assert all(name.startswith("network.encoder.layer.1.") for name in trainable)
 
 
+def test_frozen_layers_stay_as_they_were_read_and_the_others_learn(tmp_path):
+    source = build_text_encoder(TINY, 1)
+    source.network.save_pretrained(tmp_path)
+    config = TextEncoderConfig(vocab_size=30, max_tokens=12, pretrained=str(tmp_path), frozen_layers=1)
+    encoder = build_text_encoder(resolve_text_config(config), 0)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2)
+    ids = torch.randint(0, 30, (2, 6))
+    encoder(ids, ids >= 0).square().sum().backward()
+    optimizer.step()
+    for name, value in source.network.state_dict().items():
+        assert torch.equal(encoder.network.state_dict()[name], value) != name.startswith(
+            "encoder.layer.1."
+        ), name
+
+
+def test_more_frozen_layers_than_layers_are_refused():
+    with pytest.raises(InputError, match=r"text_encoder\.frozen_layers is 3, but the encoder has 2 layers"):
+        TextEncoder(TINY.model_copy(update={"frozen_layers": 3}))
+
+
+def test_a_model_that_is_no_bert_is_refused(tmp_path):
+    from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
+
+    GPT2Model(GPT2Config(vocab_size=30, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt")
+    with pytest.raises(InputError, match="is a model of type gpt2; give a BERT"):
+        resolve_text_config(TextEncoderConfig(vocab_size=30, pretrained=str(tmp_path / "gpt")))
+    narrow = BertConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    BertModel(narrow).save_pretrained(tmp_path / "narrow")
+    config = TextEncoderConfig(vocab_size=30, pretrained=str(tmp_path / "narrow"))
+    with pytest.raises(InputError, match="inner width is four times its width"):
+        build_text_encoder(resolve_text_config(config), 0)
+
+
+def test_a_model_for_shorter_reports_is_refused(tmp_path):
+    build_text_encoder(TINY, 1).network.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"reads 12 tokens; set text\.max_tokens"):
+        resolve_text_config(TextEncoderConfig(vocab_size=30, max_tokens=13, pretrained=str(tmp_path)))
+
+
 def test_pretrained_folder_sets_the_architecture(tmp_path):
     source = build_text_encoder(TINY, 1)
     source.network.save_pretrained(tmp_path)
@@ -37,6 +78,6 @@ def test_pretrained_folder_sets_the_architecture(tmp_path):
 def test_wrong_vocabulary_is_refused(tmp_path):
     build_text_encoder(TINY, 1).network.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"text\.tokenizer"):
-        resolve_text_config(TextEncoderConfig(vocab_size=31, pretrained=str(tmp_path)))
+        resolve_text_config(TextEncoderConfig(vocab_size=31, max_tokens=8, pretrained=str(tmp_path)))
     with pytest.raises(InputError, match="cannot be read"):
         resolve_text_config(TextEncoderConfig(vocab_size=31, pretrained=str(tmp_path / "none")))
