@@ -136,11 +136,13 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
             positions = "embeddings.position_embeddings.weight"
             weights[positions] = weights[positions][: config.max_tokens]
             try:
-                encoder.network.load_state_dict({name: weights[name] for name in encoder.network.state_dict()})
+                encoder.network.load_state_dict(
+                    {name: weights[name] for name in encoder.network.state_dict()}
+                )
             except (KeyError, RuntimeError) as error:
                 raise InputError(
-                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give a "
-                    "BERT whose inner width is four times its width"
+                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give "
+                    "a BERT whose inner width is four times its width"
                 ) from None
     return encoder
 

@@ -2,6 +2,7 @@
 
 METHODS: dict[str, str] = {
     "random": "prior.methods.random",
+    "imagenet": "prior.methods.imagenet",
     "convirt": "prior.methods.convirt",
     "clip": "prior.methods.clip",
     "gloria": "prior.methods.gloria",
@@ -16,4 +17,4 @@ METHODS: dict[str, str] = {
 }
 
 # They get no jobs of tasks that need prompts or reports.
-WITHOUT_TEXT: frozenset[str] = frozenset({"random", "simclr", "supervised"})
+WITHOUT_TEXT: frozenset[str] = frozenset({"random", "imagenet", "simclr", "supervised"})
