@@ -11,6 +11,7 @@ from typing import Any
 
 from prior.datasets import READERS
 from prior.digest import code_digest
+from prior.encoders.weights import HUB, check_weights
 from prior.errors import InputError
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
@@ -143,6 +144,9 @@ class Graph:
             # A name that is no path here is left as it is: it may name a model of the hub.
             if given and (self.project / given).exists():
                 shared[encoder] = {**shared[encoder], "pretrained": str(self.project / given)}
+        weights = own["settings"].get("weights")
+        if weights and weights != HUB:
+            own["settings"] = {**own["settings"], "weights": str(self.project / weights)}
         return {
             **own,
             **shared,
@@ -235,6 +239,23 @@ class Graph:
         base = self.project / (self.params.data_root or ".")
         return (base / root).resolve()
 
+    def check_weights(self) -> None:
+        """Raise `InputError` where weights of the image encoder that a method starts from are not at hand."""
+        pretrained = self.params.pretraining.image_encoder.get("pretrained")
+        wanted = [("pretraining.image_encoder.pretrained", pretrained)] if pretrained else []
+        for name in self.params.methods:
+            settings = self.params.method_settings[name]
+            if settings.method == "imagenet":
+                wanted.append((f"method_settings.{name}.settings.weights", settings.settings.get("weights")))
+        for key, weights in wanted:
+            if weights is None:
+                raise InputError(
+                    f"{key} is null: give a .safetensors or .pth file with timm's names, or `{HUB}` to let "
+                    "timm download its own weights, or take the method out of `methods`"
+                )
+            if weights != HUB:
+                check_weights(self.project / weights, key)
+
     def check_roots(self) -> None:
         """Raise `InputError` for a real data set whose folder does not exist."""
         for name in self.datasets:
@@ -248,7 +269,7 @@ class Graph:
 
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
-UNTRAINED = {"random"}
+UNTRAINED = {"random", "imagenet"}
 TEXT_TASKS = {"zero_shot", "retrieval", "grounding", "prototypes"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],

@@ -103,10 +103,10 @@ def test_the_ablations_have_a_bundle_each_and_differ_from_their_method_in_one_wa
 
 def test_the_overlay_all_methods_runs_every_registered_method() -> None:
     bundles = graph("all_methods").bundles.values()
-    assert {settings.method for settings, _ in bundles} == set(METHODS)
+    assert {settings.method for settings, _ in bundles} == set(METHODS) - {"imagenet"}
     jobs = graph("all_methods").jobs("zero_shot")
     longer = 1
-    assert len(jobs) == len(METHODS) - len(WITHOUT_TEXT) + longer
+    assert len(jobs) == len(set(METHODS) - WITHOUT_TEXT) + longer
 
 
 def test_result_files_follow_the_bundles(tmp_path: Path) -> None:
@@ -128,3 +128,28 @@ def test_result_files_follow_the_bundles(tmp_path: Path) -> None:
 
 def test_every_task_with_pictures_is_drawn() -> None:
     assert set(DRAW) == EXAMPLE_TASKS
+
+
+def with_imagenet(project: Path, weights: str | None) -> Graph:
+    config = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    config["methods"] = ["random", "imagenet"]
+    config["method_settings"]["imagenet"]["settings"]["weights"] = weights
+    return Graph(params.validate(config), project)
+
+
+def test_imagenet_is_off_by_default_and_needs_weights_at_hand(tmp_path: Path) -> None:
+    graph().check_weights()
+    (tmp_path / "resnet.pth").touch()
+    (tmp_path / "resnet.bin").touch()
+    at_hand = with_imagenet(tmp_path, "resnet.pth")
+    at_hand.check_weights()
+    settings = at_hand.pretrain_settings("imagenet-timm-s0")["settings"]
+    assert settings == {"weights": str(tmp_path / "resnet.pth")}
+    with_imagenet(tmp_path, "hub").check_weights()
+    for weights, words in [
+        (None, "null"),
+        ("none.pth", "not an existing"),
+        ("resnet.bin", "not an existing"),
+    ]:
+        with pytest.raises(InputError, match=rf"method_settings\.imagenet\.settings\.weights.*{words}.*hub"):
+            with_imagenet(tmp_path, weights).check_weights()

@@ -1,14 +1,18 @@
 """Image encoder: the feature maps of any timm network, with timm's own weight names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from prior.encoders.weights import HUB, check_weights
 from prior.errors import InputError
 
 
@@ -22,8 +26,9 @@ class ImageEncoderConfig(BaseModel):
         input_size: side of the (square) input in pixels.
         mean: grey-value mean subtracted inside the encoder, images being in [0, 1].
         std: grey-value standard deviation.
-        pretrained: safetensors file with timm's weight names (its own or ImageNet's) to start from; the first
-            convolution is adapted to `in_channels`. Read by `build_image_encoder` only.
+        pretrained: .safetensors or .pth file with timm's weight names (its own or ImageNet's) to start from,
+            or `hub`, which lets timm download its own; the first convolution is adapted to `in_channels`.
+            Read by `build_image_encoder` only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,9 +50,13 @@ class ImageEncoder(nn.Module):
         network: the timm model without its classifier; its state dict has timm's names.
         channels: channels of each returned map.
         strides: pixels per cell of each returned map.
+
+    Args:
+        config: architecture.
+        weights: timm's `create_model` arguments that say where to start; random weights by default.
     """
 
-    def __init__(self, config: ImageEncoderConfig, weights: Path | None = None) -> None:
+    def __init__(self, config: ImageEncoderConfig, weights: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.config = config
         # Any: timm's networks have methods that torch's Module does not declare.
@@ -88,7 +97,7 @@ class ImageEncoder(nn.Module):
         return maps[-1].mean(dim=(2, 3))
 
 
-def _create(config: ImageEncoderConfig, weights: Path | None) -> nn.Module:
+def _create(config: ImageEncoderConfig, weights: Mapping[str, Any] | None) -> nn.Module:
     if not timm.is_model(config.name):
         raise InputError(
             f"image_encoder.name is {config.name!r}, which timm does not know; see timm.list_models()"
@@ -99,10 +108,8 @@ def _create(config: ImageEncoderConfig, weights: Path | None) -> nn.Module:
         arguments["img_size"] = config.input_size
     elif config.output_stride != 32:
         arguments["output_stride"] = config.output_stride
-    if weights is not None:
-        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
     try:
-        network: nn.Module = timm.create_model(config.name, **arguments)
+        network: nn.Module = timm.create_model(config.name, **arguments, **(weights or {}))
     except (TypeError, AssertionError, NotImplementedError) as error:
         raise InputError(
             f"image_encoder.name {config.name!r} cannot be built with {arguments}: {error}; "
@@ -129,17 +136,41 @@ def build_image_encoder(config: ImageEncoderConfig, seed: int) -> ImageEncoder:
     Raises:
         InputError: the model cannot be built, or `config.pretrained` cannot be read or does not fit.
     """
-    weights = None if config.pretrained is None else Path(config.pretrained)
-    if weights is not None and (weights.suffix != ".safetensors" or not weights.is_file()):
-        raise InputError(
-            f"image_encoder.pretrained: {weights} is not an existing .safetensors file; give timm weights of "
-            f"{config.name} in that format, or null to start from random weights"
-        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if config.pretrained is None:
+            return ImageEncoder(config)
+        start: dict[str, Any] = {"pretrained": True}
+        if config.pretrained != HUB:
+            state = _read_weights(Path(config.pretrained), ImageEncoder(config).network)
+            start["pretrained_cfg_overlay"] = {"state_dict": state}
         try:
-            return ImageEncoder(config, weights)
-        except RuntimeError as error:
+            return ImageEncoder(config, start)
+        except (RuntimeError, OSError) as error:
             raise InputError(
-                f"image_encoder.pretrained: {weights} does not fit {config.name}: {error}"
+                f"image_encoder.pretrained: {config.pretrained} does not fit {config.name}: {error}"
             ) from None
+
+
+def _read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """Read weights whose names must be the network's; a classifier is left out."""
+    check_weights(path, "image_encoder.pretrained")
+    try:
+        if path.suffix == ".safetensors":
+            state: dict[str, Tensor] = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError) as error:
+        raise InputError(f"image_encoder.pretrained: {path} cannot be read: {error}") from None
+    # Any: timm's networks have attributes that torch's Module does not declare.
+    known: Any = network
+    classifiers = known.default_cfg["classifier"]
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    state = {name: value for name, value in state.items() if name.rpartition(".")[0] not in classifiers}
+    wrong = sorted(state.keys() ^ network.state_dict().keys())
+    if wrong:
+        raise InputError(
+            f"image_encoder.pretrained: {path} and {known.default_cfg['architecture']} differ in "
+            f"{len(wrong)} weights, {', '.join(wrong[:3])} among them; give weights with timm's names"
+        )
+    return state

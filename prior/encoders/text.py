@@ -141,8 +141,8 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
                 )
             except (KeyError, RuntimeError) as error:
                 raise InputError(
-                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give a "
-                    "BERT whose inner width is four times its width"
+                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give "
+                    "a BERT whose inner width is four times its width"
                 ) from None
     return encoder
 

@@ -7,6 +7,7 @@ from prior.errors import InputError
 
 METHODS: dict[str, str] = {
     "random": "prior.methods.random",
+    "imagenet": "prior.methods.imagenet",
     "convirt": "prior.methods.convirt",
     "clip": "prior.methods.clip",
     "gloria": "prior.methods.gloria",
@@ -21,7 +22,7 @@ METHODS: dict[str, str] = {
 }
 
 # They get no jobs of tasks that need prompts or reports.
-WITHOUT_TEXT: frozenset[str] = frozenset({"random", "simclr", "supervised"})
+WITHOUT_TEXT: frozenset[str] = frozenset({"random", "imagenet", "simclr", "supervised"})
 
 # Readings of a method that has several, the default first.
 VARIANTS: dict[str, tuple[str, ...]] = {"prior": ("described", "released")}

@@ -120,10 +120,13 @@ class Method(nn.Module, ABC):
         stages: in order of training; empty where nothing is trained.
         needs: fields of `Batch` that are filled for this method only.
         findings: label columns that a method with the need `labels` learns from.
+        weights: image weights to start from, as `ImageEncoderConfig.pretrained`, where they are not those
+            that all methods start from.
     """
 
     needs: ClassVar[frozenset[Literal["second_view", "labels"]]] = frozenset()
     findings: Sequence[str] = ()
+    weights: str | None = None
     image_encoder: ImageEncoder
     stages: Sequence[Stage]
 

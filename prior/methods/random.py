@@ -1,7 +1,7 @@
 """No pre-training: the initial image encoder, which every other method starts from."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -10,9 +10,13 @@ from prior.encoders.text import TextEncoderConfig
 from prior.errors import InputError
 from prior.methods.base import Batch, ImageFeatures, Method, ReportFeatures, ReportTokens, Stage
 
+NO_TEXT = "method {} reads no text; leave it out of tasks that need reports or prompts"
+
 
 class RandomMethod(Method):
     """Holds an image encoder and nothing else; it has no stages and reads no text."""
+
+    name: ClassVar[str] = "random"
 
     def __init__(self, image: ImageEncoderConfig) -> None:
         super().__init__()
@@ -26,7 +30,7 @@ class RandomMethod(Method):
 
     def encode_reports(self, tokens: ReportTokens) -> ReportFeatures:
         """Refuse: there is no text encoder."""
-        raise InputError("method random reads no text; leave it out of tasks that need reports or prompts")
+        raise InputError(NO_TEXT.format(self.name))
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """Return no terms."""
@@ -34,7 +38,7 @@ class RandomMethod(Method):
 
     def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
         """Refuse: there is no text encoder."""
-        raise InputError("method random reads no text; leave it out of tasks that need reports or prompts")
+        raise InputError(NO_TEXT.format(self.name))
 
 
 def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEncoderConfig) -> Method:

@@ -103,12 +103,6 @@ def draw_rows(draw: Callable[[int], Tensor], rows: int, device: torch.device) ->
     return draw(sum(counts))[first : first + rows]
 
 
-def take_first(values: Tensor) -> None:
-    """Overwrite `values` with those of the first process."""
-    if processes() > 1:
-        dist.broadcast(values.detach(), 0)
-
-
 def _counts(rows: int, device: torch.device) -> list[int]:
     if processes() == 1:
         return [rows]

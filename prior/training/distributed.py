@@ -2,8 +2,8 @@
 
 `torchrun` starts the processes and says so in their environment. Each trains on its part of every batch;
 losses and gradients are averaged, which gives those of the whole batch (`prior.objectives.gather`). The
-gradients are averaged by hand, after the backward pass: a method is called for its losses and not as a module,
-it leaves out weights in some stages, and its backward pass holds collectives of its own.
+gradients are averaged by hand, after the backward pass: a method is called for its losses and not as a
+module, it leaves out weights in some stages, and its backward pass holds collectives of its own.
 """
 
 import logging

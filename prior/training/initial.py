@@ -11,6 +11,7 @@ from prior.data.files import read_json
 from prior.encoders.bundle import BundleInfo
 from prior.encoders.image import ImageEncoderConfig, build_image_encoder
 from prior.encoders.text import TextEncoderConfig, build_text_encoder, resolve_text_config
+from prior.encoders.weights import HUB
 from prior.errors import InputError
 from prior.methods import METHODS, settings_with_variant
 from prior.methods.base import Method
@@ -24,14 +25,18 @@ def prepare_method(chosen: PretrainSettings, tokens_root: Path) -> tuple[Method,
     whatever else they hold.
 
     Raises:
-        InputError: the method, its variant or one of its settings is unknown.
+        InputError: the method, its variant or one of its settings is unknown, or weights to start from are not
+            there.
     """
     if chosen.method not in METHODS:
         raise InputError(f"unknown method {chosen.method!r}; choose one of {', '.join(sorted(METHODS))}")
+    if chosen.method == "imagenet" and not chosen.settings.get("weights"):
+        raise InputError(f"settings of method imagenet: weights: null; give a file, or `{HUB}`")
     settings = settings_with_variant(chosen.method, chosen.variant, chosen.settings)
     image, text = _encoder_configs(chosen, tokens_root)
     torch.manual_seed(derive_seed(chosen.seed, "method"))
     method: Method = import_module(METHODS[chosen.method]).build(settings, image, text)
+    image = image.model_copy(update={"pretrained": method.weights or image.pretrained})
     initial = build_image_encoder(image, derive_seed(chosen.seed, "image encoder"))
     method.image_encoder.load_state_dict(initial.state_dict())
     text_encoder = getattr(method, "text_encoder", None)
@@ -41,7 +46,8 @@ def prepare_method(chosen: PretrainSettings, tokens_root: Path) -> tuple[Method,
     info = BundleInfo(
         method=chosen.method,
         variant=chosen.variant,
-        settings=settings,
+        # A path means nothing elsewhere; the hash of the file is among the data.
+        settings={name: value for name, value in settings.items() if name != "weights"},
         image=image.model_copy(update={"pretrained": None}),
         text=None if text_encoder is None else text.model_copy(update={"pretrained": None}),
         pretrain_seed=chosen.seed,
@@ -71,5 +77,7 @@ def derive_seed(seed: int, purpose: str) -> int:
 def _initial_weights(image: ImageEncoderConfig) -> dict[str, str]:
     if image.pretrained is None:
         return {}
+    if image.pretrained == HUB:
+        return {"image_encoder": f"timm's {image.name}"}
     with Path(image.pretrained).open("rb") as file:
         return {"image_encoder": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -119,3 +119,22 @@ def test_methods_train_on_a_vit(method, channels):
     gradients = [p.grad for p in model.image_encoder.parameters()]
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert all(gradient.any() for gradient in gradients if gradient.ndim > 1)
+
+
+def test_weights_with_other_names_or_shapes_are_refused(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    weights = timm.create_model("test_resnet").state_dict()
+    path = tmp_path / "weights.safetensors"
+    config = ImageEncoderConfig(name="test_resnet", pretrained=str(path))
+    missing = {name: value for name, value in weights.items() if name != "layer1.0.conv1.weight"}
+    save_file(missing, path)
+    with pytest.raises(InputError, match=r"differ in 1 weights, layer1\.0\.conv1\.weight among them"):
+        build_image_encoder(config, 0)
+    save_file({**weights, "layer1.0.conv1.weight": torch.zeros(1, 1, 3, 3)}, path)
+    with pytest.raises(InputError, match="does not fit test_resnet"):
+        build_image_encoder(config, 0)
+    torch.save({"weights": print}, tmp_path / "code.pth")
+    with pytest.raises(InputError, match="cannot be read"):
+        build_image_encoder(config.model_copy(update={"pretrained": str(tmp_path / "code.pth")}), 0)
