@@ -25,8 +25,8 @@ def prepare_method(chosen: PretrainSettings, tokens_root: Path) -> tuple[Method,
     whatever else they hold.
 
     Raises:
-        InputError: the method, its variant or one of its settings is unknown, or weights to start from are not
-            there.
+        InputError: the method, its variant or one of its settings is unknown, or weights to start from are
+            not there.
     """
     if chosen.method not in METHODS:
         raise InputError(f"unknown method {chosen.method!r}; choose one of {', '.join(sorted(METHODS))}")
