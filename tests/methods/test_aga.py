@@ -13,7 +13,7 @@ from prior.errors import InputError
 from prior.methods import aga
 from prior.methods.aga import Aga, build
 from prior.objectives.adaptive_groups import collect_groups
-from tests.methods.reports import RAGGED, Reports, pack, pairs, permute
+from tests.methods.reports import RAGGED, pack, pairs
 
 IMAGE = ImageEncoderConfig(name="test_resnet", input_size=32)
 TEXT = TextEncoderConfig(vocab_size=40, width=16, layers=1, heads=2, max_tokens=32, dropout=0.0)
@@ -58,28 +58,6 @@ def test_the_gates_start_at_one_half() -> None:
     method = _method()
     assert (torch.sigmoid(method.token_gate(torch.randn(5, 16))) == 0.5).all()
     assert (torch.sigmoid(method.region_gate(torch.randn(5, 16))) == 0.5).all()
-
-
-@pytest.mark.parametrize("reports", [[[]], [[], []], [[[5]]], [[[5], [6]]], [[[5]], [[5]]]])
-def test_empty_and_identical_reports_and_a_batch_of_one_are_defined(reports: Reports) -> None:
-    method = _method()
-    losses = method.losses(pairs(reports), method.stages[0])
-    torch.autograd.backward(_total(losses))
-    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
-    if len([r for r in reports if r]) < 2:
-        assert losses["global"].item() == losses["group_contrast"].item() == 0
-    if not any(reports):
-        assert _total(losses).item() == 0
-
-
-def test_neither_the_order_of_the_batch_nor_padding_changes_a_loss() -> None:
-    method = _method().eval()
-    losses = method.losses(pairs(RAGGED), method.stages[0])
-    permuted = method.losses(permute(pairs(RAGGED), torch.tensor([2, 0, 3, 1])), method.stages[0])
-    padded = method.losses(pairs(RAGGED, padding=4), method.stages[0])
-    for name, loss in losses.items():
-        torch.testing.assert_close(permuted[name], loss, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(padded[name], loss, atol=1e-5, rtol=1e-4)
 
 
 def test_special_tokens_are_no_words() -> None:

@@ -100,17 +100,6 @@ def test_scores_cover_every_pair_and_ignore_padding_and_order() -> None:
     torch.testing.assert_close(method.scores(images, moved)["global"], scores[:, order])
 
 
-@pytest.mark.parametrize("reports", [[[]], [[], []], [[[5]]], [[[5], [6]], [[5], [6]]]])
-def test_empty_single_and_duplicate_reports_are_defined(reports: list[list[list[int]]]) -> None:
-    method = _method()
-    total = _total(method, _batch(reports))
-    torch.autograd.backward(total)
-    assert torch.isfinite(total)
-    if len(reports) == 1:
-        assert total.item() == 0
-    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
-
-
 def test_training_lowers_the_loss() -> None:
     method, batch = _method(), _batch(RAGGED)
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)

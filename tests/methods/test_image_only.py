@@ -101,16 +101,6 @@ def test_supervised_classifies_the_pooled_map():
     torch.testing.assert_close(loss, multilabel_loss(logits, data.labels))
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_the_order_of_the_batch_changes_nothing(name):
-    model = method(name).eval()
-    data, order = batch(), torch.tensor([2, 0, 3, 1])
-    permuted = Batch(**{field: tensor[order] for field, tensor in data.tensors().items()})
-    expected = model.losses(data, model.stages[0])
-    for term, value in model.losses(permuted, model.stages[0]).items():
-        torch.testing.assert_close(value, expected[term], atol=1e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("name", "settings", "key"),
     [

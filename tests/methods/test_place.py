@@ -11,7 +11,7 @@ from prior.encoders.image import ImageEncoderConfig
 from prior.encoders.text import TextEncoderConfig
 from prior.errors import InputError
 from prior.methods.place import Place, build
-from tests.methods.reports import RAGGED, Reports, pack, pairs, permute
+from tests.methods.reports import RAGGED, pack, pairs
 
 IMAGE = ImageEncoderConfig(name="test_resnet", input_size=32)
 TEXT = TextEncoderConfig(vocab_size=40, width=16, layers=1, heads=2, max_tokens=32, dropout=0.0)
@@ -48,28 +48,6 @@ def test_every_term_teaches_the_image_encoder() -> None:
         assert any(
             p.grad is not None and p.grad.abs().sum() > 0 for p in method.image_encoder.parameters()
         ), name
-
-
-@pytest.mark.parametrize("reports", [[[]], [[], []], [[[5]]], [[[5], [6]]], [[[5]], [[5]]]])
-def test_empty_and_identical_reports_and_a_batch_of_one_are_defined(reports: Reports) -> None:
-    method = _method()
-    losses = method.losses(pairs(reports), method.stages[0])
-    torch.autograd.backward(_total(losses))
-    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
-    if len([r for r in reports if r]) < 2:
-        assert losses["global"].item() == losses["observation"].item() == 0
-    if not any(reports):
-        assert losses["pair"].item() == 0
-
-
-def test_neither_the_order_of_the_batch_nor_padding_changes_a_loss() -> None:
-    method = _method().eval()
-    losses = method.losses(pairs(RAGGED), method.stages[0])
-    permuted = method.losses(permute(pairs(RAGGED), torch.tensor([2, 0, 3, 1])), method.stages[0])
-    padded = method.losses(pairs(RAGGED, padding=4), method.stages[0])
-    for name, loss in losses.items():
-        torch.testing.assert_close(permuted[name], loss, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(padded[name], loss, atol=1e-5, rtol=1e-4)
 
 
 def test_features_and_scores_have_their_shapes() -> None:

@@ -1,7 +1,5 @@
 """PRIOR as a whole: stages, edge cases, invariances, training."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -72,36 +70,6 @@ def test_every_stage_trains_on_ragged_reports(method: Prior, stage: int) -> None
     assert used == everything - later[stage]
 
 
-@pytest.mark.parametrize("reports", [[[]], [[], []], [[[5]]], [[[5], [6]]]])
-def test_empty_reports_and_a_batch_of_one_are_defined(method: Prior, reports: list[list[list[int]]]) -> None:
-    for stage in method.stages:
-        losses = method.losses(_batch(reports), stage)
-        total = sum(losses.values(), torch.zeros(()))
-        torch.autograd.backward(total)
-        assert torch.isfinite(total)
-        assert losses["global"].item() == 0
-        if max(map(len, reports)) < 2:
-            assert losses["local_text"].item() == 0
-
-
-def test_losses_do_not_depend_on_the_order_of_the_batch(method: Prior) -> None:
-    batch, order = _batch(RAGGED), torch.tensor([2, 0, 3, 1])
-    permuted = Batch(
-        images=batch.images[order], **{k: v[order] for k, v in _reports(RAGGED).tensors().items()}
-    )
-    method.eval()
-    for stage in method.stages:
-        a = method.losses(batch, replace(stage, terms=_deterministic(stage.terms)))
-        b = method.losses(permuted, replace(stage, terms=_deterministic(stage.terms)))
-        for name in a:
-            assert torch.allclose(a[name], b[name], atol=1e-4), name
-
-
-def _deterministic(terms: object) -> dict[str, float]:
-    assert isinstance(terms, dict)
-    return {name: weight for name, weight in terms.items() if name != "reconstruction"}
-
-
 def test_the_report_embedding_ignores_the_order_of_its_sentences(method: Prior) -> None:
     method.eval()
     features = torch.randn(1, 3, 16)
@@ -110,16 +78,6 @@ def test_the_report_embedding_ignores_the_order_of_its_sentences(method: Prior) 
     assert torch.allclose(
         method.sentence_pool(features, mask), method.sentence_pool(features[:, order], mask), atol=1e-5
     )
-
-
-def test_padding_changes_no_report(method: Prior) -> None:
-    method.eval()
-    together = method.encode_reports(_reports(RAGGED))
-    for b, report in enumerate(RAGGED):
-        alone = method.encode_reports(_reports([report]))
-        assert torch.allclose(together.global_[b], alone.global_[0], atol=1e-5)
-        assert together.mask[b].sum() == len(report)
-    assert (together.sentences[~together.mask] == 0).all()
 
 
 def test_inference_has_no_noise_and_scores_every_pair(method: Prior) -> None:

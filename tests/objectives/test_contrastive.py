@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prior.objectives.contrastive import info_nce, symmetric_info_nce
+from prior.objectives.nt_xent import nt_xent
 
 
 def slow(queries, keys, scale):
@@ -64,3 +66,40 @@ def test_bf16_features_are_compared_in_float32():
         loss = info_nce(images, reports, 50.0)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, info_nce(images.float(), reports.float(), 50.0))
+
+
+@pytest.mark.parametrize("objective", [info_nce, nt_xent])
+def test_memory_grows_with_the_block_and_not_with_the_square_of_the_batch(objective):
+    largest = []
+
+    class Largest(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest.append(result.numel())
+            return result
+
+    first, second = torch.randn(2, 128, 2, requires_grad=True)
+    with Largest():
+        objective(first, second, 5.0, block=4).backward()
+    # NT-Xent has two views of each image in its columns. The largest tensor is kept in no other form.
+    assert max(largest) == 4 * (128 if objective is info_nce else 256)
+
+
+def test_blocks_of_nt_xent_change_nothing():
+    torch.manual_seed(0)
+    values = []
+    for block in (2, 1024):
+        first, second = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        loss = nt_xent(first, second, 5.0, block)
+        values.append((loss, *torch.autograd.grad(loss, (first, second))))
+    for one, other in zip(*values, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_empty_batch_gives_zero_with_gradients():
+    images = torch.randn(0, 4, requires_grad=True)
+    loss = info_nce(images, torch.randn(0, 4), 5.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert images.grad.shape == (0, 4)
