@@ -104,10 +104,11 @@ def test_neither_padding_nor_the_order_of_the_batch_changes_a_loss(name, trainin
     values = []
     for given in (batch(reports), batch(reports, padding=4), rows(batch(reports), order)):
         method = build(name, **QUIET.get(name, {})).train(training)
+        if name == "prior":
+            # Which sentences its bank starts from does depend on their order.
+            method.bank.started.fill_(True)
         for stage in method.stages:
             torch.manual_seed(0)
-            if name == "prior" and "prototype" in stage.terms and not method.bank.started:
-                method.losses(batch(reports), stage)
             values.append(torch.stack(list(method.losses(given, stage).values())))
     stages = len(method.stages)
     for k in range(stages):
