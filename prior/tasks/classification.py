@@ -193,7 +193,10 @@ def _finetuned(
 
 
 class ClassificationJob(Job):
-    """Linear head on the mean of the encoder's last map, both trained.
+    """Linear head on the standardised mean of the encoder's last map, both trained.
+
+    Features are standardised as they are before training, since their scale differs between encoders by more
+    than any one learning rate of the head can serve.
 
     Args:
         source: trainable maps.
@@ -223,6 +226,12 @@ class ClassificationJob(Job):
         knob = protocol["augmentation"]
         self.augmentation = Augmentation(**{**knob, "crop": tuple(knob["crop"])})
         self.batch = int(protocol["evaluation_batch"])
+        self.maps.eval()
+        first = in_batches(
+            train[0][: protocol["standardise"]], self.batch, self.precision, self.device, self._pooled
+        )
+        features = torch.cat(list(first)).clone()
+        self.centre, self.spread = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         """Return the binary cross-entropy of training images `chosen`, over the labels that are known."""
@@ -230,7 +239,7 @@ class ClassificationJob(Job):
         known = ~np.isnan(labels)
         target, weight = to_tensor(np.nan_to_num(labels), self.device), to_tensor(known, self.device)
         maps = self.maps(rows, lambda images: augment(images, generator, self.augmentation))
-        logits = self._logits(maps)
+        logits = self._logits(maps[-1].mean(dim=(2, 3)))
         losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         return (losses * weight).sum() / weight.sum().clamp(min=1)
 
@@ -246,10 +255,14 @@ class ClassificationJob(Job):
         return np.concatenate([part.cpu().numpy().astype(np.float64) for part in parts])
 
     def _probabilities(self, rows: Rows) -> Tensor:
-        return self._logits(self.maps(rows)).sigmoid()
+        return self._logits(self._pooled(rows)).sigmoid()
 
-    def _logits(self, maps: list[Tensor]) -> Tensor:
-        logits: Tensor = self.head(maps[-1].mean(dim=(2, 3)))
+    def _pooled(self, rows: Rows) -> Tensor:
+        pooled: Tensor = self.maps(rows)[-1].mean(dim=(2, 3))
+        return pooled.float()
+
+    def _logits(self, pooled: Tensor) -> Tensor:
+        logits: Tensor = self.head((pooled - self.centre) / self.spread)
         return logits.float()
 
     def validate(self) -> float:

@@ -15,6 +15,8 @@ from prior.encoders.bundle import load_bundle
 from prior.errors import InputError
 from prior.protocols import load_protocol, load_sources
 from prior.tasks.base import Cell, cell_seed, refusal
+from prior.tasks.classification import ClassificationJob
+from prior.tasks.dense import dense_source
 from prior.tasks.detection import prediction_rows
 from prior.tasks.detector import Detector, Pyramid
 from prior.tasks.features import cached_features, extract_features
@@ -230,3 +232,17 @@ def test_every_knob_has_a_source(task, setting):
     assert all(sources.values())
     with pytest.raises(InputError, match="does not state `nothing`"):
         protocol["nothing"]
+
+
+def test_fine_tuning_starts_from_standardised_features_and_unchanged_statistics(tiny):
+    data, bundle = PreparedDataset(tiny["data"]), load_bundle(tiny["bundle"])
+    protocol = load_protocol("strict_small", "classification", "finetune")
+    source = dense_source(bundle, data, protocol, None)
+    before = {k: v.clone() for k, v in source.maps.encoder.state_dict().items()}
+    rows, labels = np.arange(40), np.tile([[0.0], [1.0]], (20, 1))
+    job = ClassificationJob(source, (rows, labels), (rows[:4], labels[:4]), 1e-4, protocol)
+    assert all(source.maps.encoder.state_dict()[k].equal(v) for k, v in before.items())
+    with torch.inference_mode():
+        standardised = (job._pooled(rows) - job.centre) / job.spread
+    assert torch.allclose(standardised.mean(dim=0), torch.zeros(1), atol=1e-3)
+    assert torch.allclose(standardised.std(dim=0), torch.ones(1), atol=1e-2)
