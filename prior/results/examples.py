@@ -34,23 +34,13 @@ def segmentation_examples(files: Mapping[str, Path], prepared: Path, simulated: 
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    cases = {method: _read_cases(path, ("images", "truth", "predicted")) for method, path in files.items()}
-    columns = _columns(cases)
+
+    def draw(axes: Any, true: np.ndarray, found: np.ndarray) -> None:
+        _outline(axes, true, PALETTE[6])
+        _outline(axes, found, PALETTE[1])
+
     text = "Segmentation: true outline blue, predicted outline orange"
-    if columns == 0:
-        _nothing(text, simulated, out)
-        return
-    with figure_style():
-        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
-        for line, (method, arrays) in zip(grid, cases.items(), strict=True):
-            for axes, image, true, found in zip(line, *arrays, strict=False):
-                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                _outline(axes, true, PALETTE[6])
-                _outline(axes, found, PALETTE[1])
-                _frame(axes)
-            line[0].set_ylabel(method, rotation=0, ha="right", va="center")
-        heading(figure, text, simulated)
-        save(figure, out)
+    _draw_cases(files, ("images", "truth", "predicted"), draw, text, simulated, out)
 
 
 def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
@@ -63,19 +53,39 @@ def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
         simulated: puts the warning into the title.
         out: path without suffix.
     """
-    cases = {method: _read_cases(path, ("images", "heat", "truth")) for method, path in files.items()}
+
+    def draw(axes: Any, heat: np.ndarray, true: np.ndarray) -> None:
+        axes.imshow(heat.astype(np.float32), cmap="inferno", vmin=0, vmax=1, alpha=0.45)
+        _outline(axes, true, PALETTE[6])
+
     text = "Grounding: heat map of the finding's phrases, true outline blue"
-    columns = _columns(cases)
+    _draw_cases(files, ("images", "heat", "truth"), draw, text, simulated, out)
+
+
+def _draw_cases(
+    files: Mapping[str, Path],
+    names: Sequence[str],
+    draw: Callable[[Any, np.ndarray, np.ndarray], None],
+    text: str,
+    simulated: bool,
+    out: Path,
+) -> None:
+    """Draw a row of cases per method: the image, and over it what `draw` makes of the other two arrays."""
+    cases = {}
+    for method, path in files.items():
+        with np.load(path, allow_pickle=False) as archive:
+            cases[method] = [archive[name][:MAX_CASES] for name in names]
+    most = max(2, MAX_PICTURES // max(1, len(cases)))
+    columns = min((min(most, len(arrays[0])) for arrays in cases.values()), default=0)
     if columns == 0:
         _nothing(text, simulated, out)
         return
     with figure_style():
         figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
         for line, (method, arrays) in zip(grid, cases.items(), strict=True):
-            for axes, image, heat, true in zip(line, *arrays, strict=False):
+            for axes, image, first, second in zip(line, *arrays, strict=False):
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                axes.imshow(heat.astype(np.float32), cmap="inferno", vmin=0, vmax=1, alpha=0.45)
-                _outline(axes, true, PALETTE[6])
+                draw(axes, first, second)
                 _frame(axes)
             line[0].set_ylabel(method, rotation=0, ha="right", va="center")
         heading(figure, text, simulated)
@@ -85,16 +95,6 @@ def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
 def _nothing(text: str, simulated: bool, out: Path) -> None:
     with figure_style():
         save(empty_figure(text, simulated), out)
-
-
-def _read_cases(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return [archive[name][:MAX_CASES] for name in names]
-
-
-def _columns(cases: Mapping[str, list[np.ndarray]]) -> int:
-    most = max(2, MAX_PICTURES // max(1, len(cases)))
-    return min((min(most, len(arrays[0])) for arrays in cases.values()), default=0)
 
 
 def _frame(axes: Any) -> None:
