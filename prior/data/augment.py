@@ -50,16 +50,6 @@ def augment(
     return _change_grey(warp(images, matrices), generator, settings, count, part)
 
 
-def augment_with_masks(
-    images: Tensor, masks: Tensor, generator: torch.Generator, settings: Augmentation | None = None
-) -> tuple[Tensor, Tensor]:
-    """Change images as `augment` does and move their masks [B, C, H, W] with them (values stay 0 or 1)."""
-    settings = settings or Augmentation()
-    matrices = sample_affine(len(images), generator, settings).to(images.device)
-    moved = warp(masks, matrices, mode="nearest")
-    return _change_grey(warp(images, matrices), generator, settings, len(images)), moved
-
-
 def sample_affine(count: int, generator: torch.Generator, settings: Augmentation) -> Tensor:
     """Draw `count` maps [count, 2, 3] from output to input coordinates in [-1, 1] (square images)."""
     area, turn, shift_x, shift_y = torch.rand(4, count, generator=generator)
@@ -72,28 +62,11 @@ def sample_affine(count: int, generator: torch.Generator, settings: Augmentation
     return torch.stack(rows, dim=1).view(count, 2, 3)
 
 
-def warp(images: Tensor, matrices: Tensor, mode: str = "bilinear") -> Tensor:
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Resample [B, C, H, W] by maps [B, 2, 3]; outside the image is black."""
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-    warped: Tensor = F.grid_sample(images, grid.to(images.dtype), mode=mode, align_corners=False)
+    warped: Tensor = F.grid_sample(images, grid.to(images.dtype), align_corners=False)
     return warped
-
-
-def warp_boxes(boxes: Tensor, matrix: Tensor, size: int) -> Tensor:
-    """Move boxes [K, 4] (x_min, y_min, x_max, y_max) of one image as `warp` moves its pixels.
-
-    Args:
-        boxes: pixels of a square image of `size`.
-        matrix: [2, 3] of that image.
-        size: side of the image.
-
-    Returns:
-        [K, 4]: bounds of the turned boxes, cut at the border; a box wholly outside has no area.
-    """
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 2) * 2 / size - 1
-    moved = (corners - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T
-    points = ((moved + 1) * size / 2).clamp(0, size).view(-1, 4, 2)
-    return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
 
 
 def _change_grey(

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +145,3 @@ def filled_boxes(
         left, top = min(round(x_min), width - 1), min(round(y_min), height - 1)
         mask[top : max(round(y_max), top + 1), left : max(round(x_max), left + 1)] = 1
     return mask
-
-
-def group_by_image(image_ids: Sequence[str], values: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
-    """Return the values of each image, for rows that are sorted by image."""
-    pairs = groupby(zip(image_ids, values, strict=True), key=lambda pair: pair[0])
-    return {image: tuple(value for _, value in group) for image, group in pairs}

@@ -45,7 +45,6 @@ from prior.objectives.observations import (
     observation_contrast,
     observation_similarity,
     pair_loss,
-    query_usage,
 )
 from prior.objectives.reconstruction import sample_patch_mask
 
@@ -180,15 +179,6 @@ class Place(Method):
         cosine = F.normalize(reports.sentences.float(), dim=-1) @ observations.transpose(1, 2)
         share = (cosine / self.settings.maximum_temperature).softmax(dim=2)
         return mean_of_real(share @ reading, reports.mask)
-
-    @torch.no_grad()
-    def dead_queries(self, images: ImageFeatures, reports: ReportFeatures) -> int:
-        """Count the queries that are nearest to no sentence of their own image's report.
-
-        Meaningful over many more sentences than queries: row i of `images` must belong to row i of `reports`.
-        """
-        usage = query_usage(self.observe(images.local), reports.sentences, reports.mask)
-        return int((usage == 0).sum())
 
     def _similarity(self, observations: Tensor, sentences: Tensor) -> Tensor:
         weights = sentences.detach().norm(dim=2)

@@ -77,7 +77,7 @@ class PriorSettings(BaseModel):
     image_decoder_channels: int = Field(32, ge=1)
     mask_ratio: float = Field(0.5, ge=0, le=1)
     mask_patch: int = Field(16, ge=1)
-    epochs: tuple[float, float, float] = (5, 1, 2)
+    epochs: tuple[float, float, float] = (5, 2, 1)
     learning_rates: tuple[float, float, float] = (5e-4, 5e-4, 5e-4)
     warmup_epochs: tuple[float, float, float] = (0.25, 0.25, 0.25)
     warmup_from: tuple[float, float, float] = (1e-5, 1e-5, 1e-5)

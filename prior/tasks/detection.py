@@ -26,7 +26,7 @@ from prior.tasks.dense import DenseSource, dense_source, in_batches
 from prior.tasks.detector import Detector
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
-from prior.tasks.maps import Rows, tune_layout
+from prior.tasks.maps import Rows
 from prior.training.precision import autocast
 
 BOX = ["x_min", "y_min", "x_max", "y_max"]
@@ -66,7 +66,7 @@ class DetectionJob(Job):
         self.device, self.precision, self.size = source.device, source.precision, source.size
         self.positive = train["image_id"].isin(list(boxes)).to_numpy(dtype=bool)
         detector = Detector(source.maps.channels, source.maps.strides, source.size, protocol["head"])
-        self.maps, self.detector = source.maps, tune_layout(detector, self.device)
+        self.maps, self.detector = source.maps, detector.to(self.device)
         self.model = nn.ModuleList([self.maps, self.detector])
         self.groups = source.groups(detector, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])

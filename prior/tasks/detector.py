@@ -116,7 +116,8 @@ class Detector(FCOS):
         return found
 
     def _outputs(self, maps: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor], list[int]]:
-        levels = self.backbone(maps)
+        # Group normalisation is slow in the encoder's layout, and this head has more of it than of anything.
+        levels = self.backbone([level.contiguous() for level in maps])
         outputs = {name: values.float() for name, values in self.head(levels).items()}
         batch = len(maps[0])
         # Anchors depend on shapes only; no pixel is read.

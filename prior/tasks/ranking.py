@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int_]
 Bools = npt.NDArray[np.bool_]
 
 

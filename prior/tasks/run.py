@@ -83,6 +83,8 @@ def all_cells(
 ) -> list[Cell]:
     """List the cells, seeds innermost; a protocol without labels has one cell per fold.
 
+    At fraction 1 no draw of labels differs, so the protocol may keep fewer seeds there.
+
     Raises:
         InputError: fractions for a protocol that uses no labels, or none for one that does.
     """
@@ -93,7 +95,10 @@ def all_cells(
         raise InputError(f"fractions of {name} are {list(fractions)}; {remedy}")
     if not protocol["uses_labels"]:
         return [Cell(None, seeds[0], fold) for fold in each_fold]
-    return [Cell(f, seed, fold) for f in fractions for fold in each_fold for seed in seeds]
+    at_all = seeds[: protocol["seeds_at_all_labels"]]
+    return [
+        Cell(f, seed, fold) for f in fractions for fold in each_fold for seed in (at_all if f == 1 else seeds)
+    ]
 
 
 def _identity(bundle: Bundle, data: PreparedDataset, protocol: Protocol, code: str) -> str:

@@ -76,21 +76,6 @@ def test_sentences_are_weighed_by_training_reports_only() -> None:
     assert common < rare
 
 
-def test_dead_queries_are_those_that_no_sentence_is_nearest_to() -> None:
-    method = _method().eval()
-    images, reports = method.encode_images(pairs(RAGGED).images), method.encode_reports(pack(RAGGED))
-    observations = F.normalize(method.observe(images.local), dim=2)
-    used = {
-        int((observations[b] @ reports.sentences[b, s]).argmax())
-        for b, report in enumerate(RAGGED)
-        for s in range(len(report))
-    }
-    assert method.dead_queries(images, reports) == 3 - len(used)
-    with torch.no_grad():
-        method.queries.copy_(method.queries[:1].expand(3, -1))
-    assert method.dead_queries(images, reports) >= 1
-
-
 def test_bf16_gives_finite_float32_losses() -> None:
     method = _method()
     with torch.autocast("cpu", dtype=torch.bfloat16):

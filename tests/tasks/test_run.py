@@ -10,7 +10,7 @@ from prior.encoders.bundle import load_bundle
 from prior.errors import InputError
 from prior.protocols import load_protocol
 from prior.tasks import run as run_module
-from prior.tasks.run import run_evaluation
+from prior.tasks.run import all_cells, run_evaluation
 from tests.tasks.fixtures import make_data
 
 SETTINGS = [
@@ -73,6 +73,13 @@ def test_small_cells_are_refused_and_listed(tiny, tmp_path, quick, task, setting
     assert record["cells"][0]["omitted"] == "7 training images, fewer than 16"
 
 
+def test_all_labels_take_fewer_seeds_than_a_draw_of_them():
+    protocol = load_protocol("strict_small", "detection", "frozen")
+    cells = all_cells(protocol, [0.1, 1.0], [0, 1, 2, 3, 4], None)
+    assert [cell.seed for cell in cells if cell.fraction == 0.1] == [0, 1, 2, 3, 4]
+    assert [cell.seed for cell in cells if cell.fraction == 1.0] == [0, 1, 2]
+
+
 def test_finding_follows_the_square(tiny, tmp_path):
     _, frame, record = evaluate(tiny, tmp_path, "classification", "linear", [1.0], [0, 1])
     assert set(frame["finding"]) == {"Effusion", "Nodule"}
@@ -81,7 +88,7 @@ def test_finding_follows_the_square(tiny, tmp_path):
         effusion.loc[effusion["label"] == 1, "score"].min()
         > effusion.loc[effusion["label"] == 0, "score"].max()
     )
-    assert "one answer" in record["cells"][1]["omitted"]
+    assert [cell["seed"] for cell in record["cells"]] == [0]
     assert record["simulated"]
     assert record["bundle"]["method"] == "random"
 
