@@ -15,11 +15,21 @@ def _curve(scores: Floats, labels: Bools, weights: Floats) -> tuple[Floats, Floa
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    sorted_weights = weights[:, order]
-    true = np.cumsum(sorted_weights * labels[order].astype(weights.dtype), axis=1)[:, ends]
-    all_ = np.cumsum(sorted_weights, axis=1)[:, ends]
+    sorted_weights = weights.take(order, axis=1)
+    true = np.cumsum(sorted_weights * labels[order].astype(weights.dtype), axis=1).take(ends, axis=1)
+    all_ = np.cumsum(sorted_weights, axis=1).take(ends, axis=1)
     zero = np.zeros((len(weights), 1), dtype=weights.dtype)
     return np.hstack([zero, true]), np.hstack([zero, all_ - true])
+
+
+def _roc_area(true: Floats, false: Floats) -> Floats:
+    area = (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1])).sum(axis=1, dtype=np.float64) / 2
+    return ratio(area, true[:, -1].astype(np.float64) * false[:, -1])
+
+
+def _precision_recall_area(true: Floats, false: Floats) -> Floats:
+    precision = np.nan_to_num(ratio(true[:, 1:], true[:, 1:] + false[:, 1:]))
+    return ratio((np.diff(true, axis=1) * precision).sum(axis=1, dtype=np.float64), true[:, -1])
 
 
 def auroc(scores: Floats, labels: Bools, weights: Floats) -> Floats:
@@ -33,16 +43,12 @@ def auroc(scores: Floats, labels: Bools, weights: Floats) -> Floats:
     Returns:
         One value per resample [B]; NaN where only one label value has weight.
     """
-    true, false = _curve(scores, labels, weights)
-    area = (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1])).sum(axis=1, dtype=np.float64) / 2
-    return ratio(area, true[:, -1].astype(np.float64) * false[:, -1])
+    return _roc_area(*_curve(scores, labels, weights))
 
 
 def average_precision(scores: Floats, labels: Bools, weights: Floats) -> Floats:
     """Step-wise area under the precision-recall curve (no interpolation), ties together. Returns [B]."""
-    true, false = _curve(scores, labels, weights)
-    precision = np.nan_to_num(ratio(true[:, 1:], true[:, 1:] + false[:, 1:]))
-    return ratio((np.diff(true, axis=1) * precision).sum(axis=1, dtype=np.float64), true[:, -1])
+    return _precision_recall_area(*_curve(scores, labels, weights))
 
 
 def brier(scores: Floats, labels: Bools, weights: Floats) -> Floats:
@@ -73,17 +79,19 @@ def finding_metrics(frame: pd.DataFrame, probabilities: bool) -> CellMetrics:
     scores, labels = (_wide(frame, column, table, findings) for column in ("score", "label"))
     known = ~np.isnan(labels)
     unfit = int(((scores == UNFIT_SCORE) | ~known).all(axis=0).sum())
-    functions = {"auroc": auroc, "auprc": average_precision}
-    if probabilities:
-        functions["brier"] = brier
+    names = ["auroc", "auprc", *(["brier"] if probabilities else [])]
 
     def compute(weights: Floats) -> dict[Key, Floats]:
         values: dict[Key, Floats] = {}
         for j, finding in enumerate(findings):
             rows = known[:, j]
-            for name, function in functions.items():
-                values[name, finding] = function(scores[rows, j], labels[rows, j] == 1, weights[:, rows])
-        for name in functions:
+            score, label, weight = scores[rows, j], labels[rows, j] == 1, weights.compress(rows, axis=1)
+            curve = _curve(score, label, weight)
+            values["auroc", finding] = _roc_area(*curve)
+            values["auprc", finding] = _precision_recall_area(*curve)
+            if probabilities:
+                values["brier", finding] = brier(score, label, weight)
+        for name in names:
             macro = "brier" if name == "brier" else f"{name}_macro"
             values[macro, ""] = mean_of_defined([values[name, finding] for finding in findings])
         if probabilities:

@@ -4,10 +4,13 @@ Matching is done inside an image, so resampling images cannot change it: boxes a
 threshold on the full test set, and a resample only changes how often each box counts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from prior.metrics.arrays import Bools, Floats, Ints
 from prior.metrics.cell import CellMetrics, Key, unit_numbers, units
@@ -103,8 +106,7 @@ def average_precisions(matched: Matched, weights: Floats) -> Floats:
     """
     positives = weights.astype(np.float64) @ matched.truths
     result = np.zeros((len(matched.hit), len(weights)))
-    drawn = weights[:, matched.image]
-    total = np.cumsum(drawn, axis=1)
+    total = _boxes_so_far(matched, weights)
     for t, hit in enumerate(matched.hit):
         # Precision can only peak, and recall only grow, where a true positive enters.
         columns = np.flatnonzero(hit)
@@ -112,8 +114,8 @@ def average_precisions(matched: Matched, weights: Floats) -> Floats:
             continue
         ends, first = np.unique(matched.group_end[columns], return_index=True)
         last = np.append(first[1:], len(columns)) - 1
-        true = np.cumsum(drawn[:, columns], axis=1)[:, last]
-        precision = true / np.maximum(total[:, ends], 1)
+        true = np.cumsum(weights.take(matched.image[columns], axis=1), axis=1)[:, last]
+        precision = true / np.maximum(total(ends), 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         # A recall point r is reached at the first position with recall >= r; r = 0 at the first one with any.
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,6 +123,24 @@ def average_precisions(matched: Matched, weights: Floats) -> Floats:
         reached = np.where(true > 0, np.floor(np.nan_to_num(recall) + 1e-9) + 1, 0)
         result[t] = (np.diff(reached, axis=1, prepend=0) * envelope).sum(axis=1) / RECALL_POINTS
     return np.where(positives > 0, result, np.nan)
+
+
+def _boxes_so_far(matched: Matched, weights: Floats) -> Callable[[Ints], Floats]:
+    """Count predictions up to a position, for the positions at which some threshold has a true positive.
+
+    Most predictions are never asked for one by one: they are summed by image between two such positions.
+
+    Returns:
+        Positions [k] → weighted number of predictions at them or before [B, k].
+    """
+    positions = np.unique(matched.group_end[matched.hit.any(axis=0)])
+    interval = np.searchsorted(positions, np.arange(len(matched.image)))
+    asked = interval < len(positions)
+    entries = (np.ones(int(asked.sum())), (interval[asked], matched.image[asked]))
+    # Any: scipy's stubs do not know that the product with an array is an array.
+    between: Any = csr_matrix(entries, shape=(len(positions), weights.shape[1]))
+    total = np.cumsum(between @ weights.T, axis=0)
+    return lambda ends: np.asarray(total[np.searchsorted(positions, ends)].T)
 
 
 def detection_metrics(frame: pd.DataFrame) -> CellMetrics:
