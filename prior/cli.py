@@ -31,6 +31,31 @@ Files = Annotated[list[Path], typer.Argument(help="Input files.")]
 
 CELLS, FEATURES = Path(".work/cells"), Path(".work/features")
 
+protocol_app = typer.Typer(help="What a protocol says.", no_args_is_help=True)
+app.add_typer(protocol_app, name="protocol")
+
+
+@protocol_app.command("list")
+def list_protocols() -> None:
+    """List every family with its tasks and settings."""
+    from prior.protocols.show import families, settings
+
+    for family in families():
+        for task, setting in settings(family):
+            print(family, task, setting)
+
+
+@protocol_app.command("show")
+def show_protocol(
+    family: Annotated[str, typer.Argument(help="Protocol family, for instance strict_small.")],
+    task: Annotated[str, typer.Argument(help="Task, for instance segmentation.")],
+    setting: Annotated[str | None, typer.Argument(help="One setting; all by default.")] = None,
+) -> None:
+    """Print every knob with its value and the source of the value."""
+    from prior.protocols.show import show
+
+    print(show(family, task, setting))
+
 
 @app.command()
 def simulate(settings: Settings, out: Out, workers: Workers = 1) -> None:
