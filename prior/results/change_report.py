@@ -1,6 +1,7 @@
 """The command `prior compare`: which sides are meant, and their comparison as Markdown or JSON."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,12 +10,14 @@ import pandas as pd
 from prior.errors import InputError
 from prior.metrics.rows import TASK_TITLES, fraction_text, method_labels, setting_text
 from prior.results.beside import against_published, published_report
-from prior.results.changes import KEY, ROLES, Changes, changes, counts
+from prior.results.changes import ABSENT, KEY, ROLES, Changes, changes, counts
 from prior.results.revisions import WORKING, Side, read_side
 from prior.results.view import SIMULATED, metric_title
 
 LONGEST = 40
 """Rows of a table that a reader of a pull request still looks through."""
+FEW = 10
+"""Changed parameters that need not be folded."""
 NOISE_NOTE = (
     "Noise: √(h₁² + h₂²) of the half-widths of both 95 % intervals. Both sides mostly share patients and "
     "seeds, so this errs on the wide side: what is beyond it changed; what is within it may have."
@@ -28,8 +31,12 @@ VERDICTS = {
 }
 
 
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.{3 if abs(value) < 10 else 1}f}"
+def _number(value: float, sign: str = "") -> str:
+    return "–" if pd.isna(value) else f"{value:{sign}.{3 if abs(value) < 10 else 1}f}"
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _described(cells: pd.DataFrame) -> pd.DataFrame:
@@ -47,17 +54,15 @@ def _described(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _table(cells: pd.DataFrame, old: str, new: str) -> str:
     """Cells with old and new value, change, noise and verdict as a Markdown table."""
+    table = _described(cells)
+    for name in ("old", "new"):
+        table[name] = [_number(value) for value in cells[name]]
+    table["change"] = [_number(value, "+") for value in cells["change"]]
+    table["noise"] = ["–" if pd.isna(value) else f"±{_number(value)}" for value in cells["noise"]]
     ends = cells["other_test_set"].map({True: ", other test set", False: ""})
-    table = _described(cells).assign(
-        **{
-            old: cells["old"].map(_number).to_numpy(),
-            new: cells["new"].map(_number).to_numpy(),
-            "change": [_number(value) if pd.isna(value) else f"{value:+.3f}" for value in cells["change"]],
-            "noise": cells["noise"].map(lambda value: "–" if pd.isna(value) else f"±{value:.3f}").to_numpy(),
-            "beyond the noise": (cells["verdict"].map(VERDICTS) + ends).to_numpy(),
-        }
-    )
-    return str(table.to_markdown(index=False, disable_numparse=True))
+    table["verdict"] = (cells["verdict"].map(VERDICTS) + ends).to_numpy()
+    headers = [*table.columns[:4], old, new, "change", "noise", "beyond the noise"]
+    return str(table.to_markdown(index=False, disable_numparse=True, headers=headers))
 
 
 def _counted(name: str, count: dict[str, int]) -> str:
@@ -84,15 +89,15 @@ def _secondary(cells: pd.DataFrame, role: str, old: str, new: str) -> list[str]:
         f"\n\n… and {len(chosen) - len(shown)} more (`--json` has all)." if len(chosen) > len(shown) else ""
     )
     kind = "beyond the noise" if role == "by finding" else "changed"
-    title = f"{role.capitalize()}: {len(chosen)} cells {kind}"
+    title = f"{role.capitalize()}: {_several(len(chosen), 'cell')} {kind}"
     return [_details(title, _table(shown, old, new) + more)]
 
 
 def _groups(rows: pd.DataFrame) -> list[str]:
     """One line per method and evaluation, with the number of rows."""
     described = _described(rows)
-    found = described.groupby(["task", "method"], sort=False).size()
-    return [f"- {method}: {task} ({count} rows)" for (task, method), count in found.items()]
+    found = Counter(zip(described["task"], described["method"], strict=True))
+    return [f"- {method}: {task} ({_several(count, 'row')})" for (task, method), count in found.items()]
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[str]:
@@ -108,13 +113,13 @@ def _parameters(parameters: dict[str, tuple[Any, Any]] | None, old: str, new: st
     if not parameters:
         return []
     rows = [
-        {"parameter": f"`{key}`", old: json.dumps(before, default=str), new: json.dumps(after, default=str)}
-        for key, (before, after) in parameters.items()
+        [f"`{key}`", *(value if value == ABSENT else json.dumps(value, default=str) for value in values)]
+        for key, values in parameters.items()
     ]
-    text = str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
-    return [f"{len(rows)} parameters changed:", text] if len(rows) <= 10 else [
-        _details(f"{len(rows)} parameters changed", text)
-    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["parameter", "old", "new"])
+    text = str(frame.to_markdown(index=False, disable_numparse=True, headers=["parameter", old, new]))
+    title = f"{_several(len(rows), 'parameter')} changed"
+    return [f"{title}:", text] if len(rows) <= FEW else [_details(title, text)]
 
 
 def _titles(old: str, new: str) -> tuple[str, str]:
@@ -139,8 +144,8 @@ def markdown(found: Changes, old: Side, new: Side) -> str:
         lines.append(NOISE_NOTE)
     else:
         lines.append(f"All {len(cells)} aggregated rows of both sides are equal.")
-    lines += _listed(f"{len(found.appeared)} new rows", _groups(found.appeared))
-    lines += _listed(f"{len(found.disappeared)} rows gone", _groups(found.disappeared))
+    lines += _listed(_several(len(found.appeared), "new row"), _groups(found.appeared))
+    lines += _listed(_several(len(found.disappeared), "row") + " gone", _groups(found.disappeared))
     lines += _parameters(found.parameters, before, after)
     return "\n\n".join(lines)
 

@@ -1,6 +1,6 @@
 """What changed between two results of one experiment, cell by cell, and whether it is beyond the noise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ KEY = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "me
 COMPARED = ["value", "ci_low", "ci_high", "n_test"]
 RESOLUTION = 1.5e-6
 """Values are stored with six decimals."""
+ABSENT = "(absent)"
+PLACE = ("task", "dataset", "protocol", "setting")
 ROLES = ("primary", "exploratory", "by finding")
 
 
@@ -27,7 +29,7 @@ class Changes:
             (`equal`, `interval only`, `within`, `beyond`, `unknown`) and `other_test_set`; primary first.
         appeared: keys of aggregated rows that only the new side has.
         disappeared: keys of those that only the old side has.
-        parameters: dotted key → old and new value; None where the parameters of a side are not at hand.
+        parameters: what `parameter_changes` found; None where the parameters of a side are not at hand.
         simulated: whether any row was measured on simulated data.
     """
 
@@ -116,28 +118,27 @@ def _roles(rows: pd.DataFrame) -> pd.Series:
     )
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and leaves; items of a list of mappings are named by what they evaluate, not by place."""
-    if isinstance(value, Mapping):
-        for name, child in value.items():
-            yield from _flat(child, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        for position, item in enumerate(value):
-            parts = [str(item[k]) for k in ("task", "dataset", "protocol", "setting") if k in item]
-            yield from _flat(item, f"{key}.{'/'.join(parts) or position}")
-    else:
-        yield key, value
-
-
-def parameter_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted key → old and new value of every parameter that differs; None where a side lacks it."""
-    before, after = dict(_flat(old)), dict(_flat(new))
-    keys = dict.fromkeys([*before, *after])
+def _named(value: Any) -> Any:
+    """A list of mappings as a mapping, by what each item evaluates (or its place): order does not matter."""
+    if not (isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value)):
+        return value
+    names = [[str(item[key]) for key in PLACE if key in item] for item in value]
     return {
-        k: (before.get(k), after.get(k))
-        for k in keys
-        if (k in before) != (k in after) or before[k] != after[k]
+        "/".join(parts) or str(position): item
+        for position, (parts, item) in enumerate(zip(names, value, strict=True))
     }
+
+
+def parameter_changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted key → old and new value of every parameter that differs; `ABSENT` where a side lacks it."""
+    old, new = _named(old), _named(new)
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return {} if old == new else {key: (old, new)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*old, *new]):
+        below = f"{key}.{name}" if key else str(name)
+        found |= parameter_changes(old.get(name, ABSENT), new.get(name, ABSENT), below)
+    return found
 
 
 def changes(old: Side, new: Side) -> Changes:

@@ -70,13 +70,15 @@ def select(
     """
     found = [f for f in figures if task in (None, f.task) and dataset in (None, f.dataset)]
     if not found:
-        tasks = ", ".join(dict.fromkeys(f.task for f in figures))
-        datasets = ", ".join(sorted({f.dataset for f in figures if task in (None, f.task)}))
+        tasks = list(dict.fromkeys(f.task for f in figures))
+        datasets = sorted({f.dataset for f in figures if task in (None, f.task)})
         wanted = " and ".join(f"`{name}`" for name in (task, dataset) if name)
-        raise InputError(
-            f"nothing is published for {wanted}; --task is one of {tasks}; --dataset one of "
-            f"{datasets or 'those of another task'}"
+        known = (
+            f"--dataset is one of {', '.join(datasets)}"
+            if datasets
+            else f"--task is one of {', '.join(tasks)}"
         )
+        raise InputError(f"nothing is published for {wanted}; {known}")
     return found
 
 
@@ -115,7 +117,7 @@ def _table(figures: Sequence[Published], disputed: set[Cell]) -> str:
 
 def _shown(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     chosen = frame[["method", "source", *columns]]
-    filled = chosen[list(columns)].ne("").any(axis=1)
+    filled = (chosen[list(columns)] != "").any(axis=1)
     return str(chosen[filled].to_markdown(index=False, disable_numparse=True))
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from prior.cli import app
 from prior.errors import InputError
 from prior.results.change_report import compare, sides
-from prior.results.changes import changes, noise, parameter_changes
+from prior.results.changes import ABSENT, changes, noise, parameter_changes
 from prior.results.revisions import read_side
 
 ROW: dict[str, Any] = {}
@@ -101,7 +101,7 @@ def test_rows_that_came_and_went_are_counted(tmp_path: Path) -> None:
     )
     assert "2 new rows:\n\n- mgca: Classification, chexpert, strict_small, logistic head" in text
     assert "(2 rows)" in text
-    assert "1 rows gone:\n\n- lovt: " in text
+    assert "1 row gone:\n\n- lovt: " in text
 
 
 def test_another_test_set_is_said(tmp_path: Path) -> None:
@@ -132,7 +132,8 @@ def test_parameters_are_named_by_key_and_evaluation() -> None:
         "evaluations": [{"task": "u"}, {"task": "t", "dataset": "d", "seeds": [1]}],
     }
     assert parameter_changes(old, new) == {"a.b": (1, 2), "evaluations.t/d.seeds": ([0], [1])}
-    assert parameter_changes({"a": {"b": None}}, {"a": {}}) == {"a.b": (None, None)}
+    assert parameter_changes({"a": {"b": None}}, {"a": {}}) == {"a.b": (None, ABSENT)}
+    assert parameter_changes({}, {"a": {"b": 1}}) == {"a": (ABSENT, {"b": 1})}
 
 
 def test_parameters_beside_the_results_are_compared(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_parameters_beside_the_results_are_compared(tmp_path: Path) -> None:
         write(tmp_path / name / "results", ROW)
         (tmp_path / name / "params.yaml").write_text(f"pretraining: {{epochs: {epochs}}}\n")
     text = compare([str(tmp_path / "a"), str(tmp_path / "b" / "results")], None, False, False)
-    assert "1 parameters changed" in text
+    assert "1 parameter changed:" in text
     assert "`pretraining.epochs` | 8" in " ".join(text.split())
 
 
