@@ -225,6 +225,33 @@ def page(settings: Settings, out: Out) -> None:
     run(out.parent, facts, given["tasks"], given["ablations"])
 
 
+@app.command()
+def published(
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+) -> None:
+    """Print what papers report, as Markdown; it is never mixed with what was measured here."""
+    from prior.results.published_tables import published_markdown
+
+    print(published_markdown(task, dataset), end="")
+
+
+@app.command()
+def compare(
+    old: Annotated[str | None, typer.Argument(help="Revision, results.csv, or a folder with one.")] = None,
+    new: Annotated[str | None, typer.Argument(help="The other side.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Old side; the new one is what is given, or the working results.")
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="Compare with what papers report.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of Markdown.")] = False,
+) -> None:
+    """Print what changed between two results, and whether beyond the noise."""
+    from prior.results.change_report import compare as run
+
+    print(run([old, new], against, published, as_json))
+
+
 def main() -> None:
     """Run the command line; show an `InputError` as one message without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
