@@ -18,6 +18,16 @@ READERS: dict[str, str] = {
     "kermany_lungs": "prior.datasets.kermany_lungs",
     "chestx_det": "prior.datasets.chestx_det",
     "lesion_boxes": "prior.datasets.lesion_boxes",
+    "iu_xray": "prior.datasets.iu_xray",
+    "ms_cxr": "prior.datasets.ms_cxr",
+    "chexpert_plus": "prior.datasets.chexpert_plus",
+    "chexpert_5x200_gloria": "prior.datasets.chexpert_5x200_gloria",
+    "chexpert_5x200_mgca": "prior.datasets.chexpert_5x200_mgca",
+    "chexpert_5x200_prior": "prior.datasets.chexpert_5x200_prior",
+    "chexpert_8x200": "prior.datasets.chexpert_8x200",
+    "mimic_cxr_dicom": "prior.datasets.mimic_cxr_dicom",
+    "chestx_det_release": "prior.datasets.chestx_det_release",
+    "kermany_release": "prior.datasets.kermany_release",
 }
 
 
