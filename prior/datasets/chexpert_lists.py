@@ -127,13 +127,13 @@ def image_ids(listed: Published) -> pd.Series:
         InputError: a path is shorter or leads out of the folder.
     """
     require_inside(listed.paths, listed.file)
-    parts = listed.paths.str.split("/")
-    if (parts.str.len() < 4).any():
-        wrong = listed.paths[parts.str.len() < 4].iloc[0]
+    short = listed.paths.str.count("/") < 3
+    if short.any():
+        wrong = listed.paths[short].iloc[0]
         raise InputError(
             f"{listed.file}: {wrong!r} is not .../train/patientNNNNN/studyN/file.jpg; correct it"
         )
-    return parts.str[-4:].str.join("_").str.rsplit(".", n=1).str[0]
+    return listed.paths.str.split("/").str[-4:].str.join("_").str.rsplit(".", n=1).str[0]
 
 
 def require_listed(listed: Published, classes: pd.Series) -> list[str]:

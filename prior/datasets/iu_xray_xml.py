@@ -38,7 +38,9 @@ def read_reports(root: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     if where is None:
         raise InputError(f"{root / FOLDERS[0]}/ is missing; unpack NLMCXR_reports.tgz there")
     files = _from_folder(where) if where.is_dir() else _from_archive(where)
-    studies, images, seen = [], [], {}
+    studies: list[dict[str, Any]] = []
+    images: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
     for name, data in files:
         study, names = _parse(parse_xml(data, name), name)
         uid = study["uid"]

@@ -11,6 +11,8 @@ import pandas as pd
 
 from prior.errors import InputError
 
+LONGEST_NAME = 255  # bytes, of most file systems
+
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
@@ -79,7 +81,13 @@ class _Refusal:
 
 
 def require_inside(sources: pd.Series, listed_in: Path) -> None:
-    """Stop if a listed path is absolute or climbs out of the raw folder."""
+    """Stop if a listed path is absolute, climbs out of the raw folder or has a name that no file can have."""
+    long = sources.map(lambda source: max(len(part.encode()) for part in source.split("/")) > LONGEST_NAME)
+    if long.any():
+        raise InputError(
+            f"{listed_in} lists a file whose name has more than {LONGEST_NAME} bytes "
+            f"({sources[long].iloc[0][:40]!r}...); use the list as released"
+        )
     wrong = sources.map(lambda source: source.startswith("/") or ".." in source.split("/"))
     if wrong.any():
         raise InputError(

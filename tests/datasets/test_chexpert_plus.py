@@ -109,8 +109,8 @@ def test_two_reports_of_a_study_are_refused(root, tmp_path):
             "list as released",
         ),
         (
-            lambda root: (root / TABLE).write_bytes(b"path_to_image\ncaf\xe9\n"),
-            f"ROOT/{TABLE} cannot be read as csv ('utf-8' codec can't decode byte 0xe9 in position 17: "
+            lambda root: (root / TABLE).write_bytes(b"path_to_image\ncaf\xe9 au lait\n"),
+            f"ROOT/{TABLE} cannot be read as csv ('utf-8' codec can't decode byte 0xe9 in position 3: "
             "invalid continuation byte); replace the file",
         ),
     ],
