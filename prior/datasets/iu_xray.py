@@ -13,7 +13,7 @@ import pandas as pd
 from prior.datasets import base
 from prior.datasets.iu_xray_xml import find_reports, read_reports
 from prior.datasets.open_i import NORMAL, TERMS, report_findings
-from prior.datasets.raw_files import read_json, require_inside, require_list, whole_ids
+from prior.datasets.raw_files import read_json, require_inside, require_list, storable, whole_ids
 from prior.errors import InputError
 
 ANNOTATION, REPORTS, PROJECTIONS = "annotation.json", "indiana_reports.csv", "indiana_projections.csv"
@@ -120,7 +120,7 @@ def _read_r2gen(root: Path) -> Layout:
     studies = pd.DataFrame(
         {
             "uid": [_number(item["id"]) for item in items],
-            "findings": [item["report"].strip() for item in items],
+            "findings": [storable(item["report"]).strip() for item in items],
             "impression": "",
         }
     )

@@ -14,7 +14,7 @@ import pandas as pd
 from prior.datasets import base
 from prior.datasets.mimic_cxr import PREFIX, SPLITS, VIEWS
 from prior.datasets.object_cxr import raster_shape
-from prior.datasets.raw_files import read_json, require_inside, require_list, whole_ids
+from prior.datasets.raw_files import read_json, require_inside, require_list, storable, whole_ids
 from prior.errors import InputError
 
 STEM = "MS_CXR_Local_Alignment_v"
@@ -104,7 +104,7 @@ def _read_coco(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: 'bbox' of annotation {position} is no list of x, y, w, h; correct it")
         values = [categories[str(item["category_id"])], item["label_text"], image["path"], *box]
         values += [image["width"], image["height"], Path(str(image["path"])).stem, item.get("split")]
-        rows.append([None if value is None else str(value) for value in values])
+        rows.append([None if value is None else storable(str(value)) for value in values])
     if not rows:
         raise InputError(f"{path} has no annotations; use the file as released")
     return pd.DataFrame(rows, columns=[*COLUMNS, "split"])

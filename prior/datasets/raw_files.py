@@ -82,7 +82,9 @@ class _Refusal:
 
 def require_inside(sources: pd.Series, listed_in: Path) -> None:
     """Stop if a listed path is absolute, climbs out of the raw folder or has a name that no file can have."""
-    long = sources.map(lambda source: max(len(part.encode()) for part in source.split("/")) > LONGEST_NAME)
+    long = sources.map(
+        lambda source: max(len(part.encode(errors="replace")) for part in source.split("/")) > LONGEST_NAME
+    )
     if long.any():
         raise InputError(
             f"{listed_in} lists a file whose name has more than {LONGEST_NAME} bytes "
@@ -104,6 +106,11 @@ def require_digits(frame: pd.DataFrame, name: str, path: Path) -> None:
         raise InputError(
             f"{path}, line {line}, column {name!r}: a value is not made of digits; correct this cell"
         )
+
+
+def storable(text: str) -> str:
+    """Return `text` with `?` for halves of characters, which JSON can escape and no file can hold."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def whole_ids(column: pd.Series) -> pd.Series:
