@@ -25,7 +25,7 @@ TABLES = (".csv", ".gz", ".json", ".xml", ".txt")
 HOSPITAL = ("mimic_cxr", "chexpert", "rsna", "siim", "object_cxr")
 READERS = {
     **{name: (name, ".") for name in (*HOSPITAL, "ms_cxr", "chexpert_plus", "mimic_cxr_dicom")},
-    **{f"iu_xray {layout}": ("iu_xray", layout) for layout in ("open_i", "kaggle", "r2gen")},
+    **{f"iu_xray {layout}": ("iu_xray", layout) for layout in ("open_i", ".", "r2gen")},
     **{name: (name, ".") for name in ("chestx_det_release", "kermany_release")},
     "chexpert_5x200_gloria": ("chexpert", "."),
     "chexpert_5x200_mgca": ("chexpert", "."),

@@ -21,7 +21,7 @@ from prior.phantom.writers.iu_xray import EMPTY, STREAM, UNCODED
 from tests.datasets.simulated import cases, refusal, rewrite
 
 COUNT, SEED, SIZE = 24, 3, 64
-LAYOUTS = ("open_i", "kaggle", "r2gen")
+LAYOUTS = ("open_i", ".", "r2gen")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 
 
@@ -89,7 +89,7 @@ def test_layouts_agree_and_say_what_they_are(raw):
 
 
 def test_labels_are_the_headings_and_missing_where_not_indexed(raw):
-    data = load_reader("iu_xray").read(raw / "kaggle")
+    data = load_reader("iu_xray").read(raw)
     labels = data.labels.set_index(data.images["study_id"])
     for uid, (_, _, kinds) in truth().items():
         row = labels.loc[uid].iloc[0]
@@ -109,7 +109,7 @@ def test_empty_reports_are_listed(raw):
 
 
 def test_prepare_keeps_laterals_out_of_splits_and_the_official_sides(raw, tmp_path):
-    manifest = prepare("iu_xray", raw / "kaggle", tmp_path / "csv", 16)
+    manifest = prepare("iu_xray", raw, tmp_path / "csv", 16)
     data = PreparedDataset(tmp_path / "csv")
     assert manifest["counts"]["frontal_images"] == COUNT
     assert data.split("strict", 0)["image_id"].str.endswith("-1001").all()
@@ -121,7 +121,7 @@ def test_prepare_keeps_laterals_out_of_splits_and_the_official_sides(raw, tmp_pa
         assert set(split.loc[split["split"] == side, "study_id"]) == expected
 
 
-@pytest.mark.parametrize("root", ["open_i", "kaggle"], indirect=True)
+@pytest.mark.parametrize("root", ["open_i", "."], indirect=True)
 def test_r2gens_split_counts_in_any_layout(root, raw):
     shutil.copy(raw / "r2gen" / "annotation.json", root)
     data = load_reader("iu_xray").read(root)
@@ -133,7 +133,7 @@ def test_r2gens_split_counts_in_any_layout(root, raw):
         assert set(sides[sides == side].index) == numbers
 
 
-@pytest.mark.parametrize("root", ["kaggle"], indirect=True)
+@pytest.mark.parametrize("root", ["."], indirect=True)
 def test_ids_saved_as_floats_and_upper_case_endings(root, raw):
     for name in ("indiana_reports.csv", "indiana_projections.csv"):
         table = pd.read_csv(root / name)
@@ -141,7 +141,7 @@ def test_ids_saved_as_floats_and_upper_case_endings(root, raw):
     folder = root / "images" / "images_normalized"
     for path in list(folder.iterdir())[:4]:
         path.rename(path.with_suffix(".PNG"))
-    data, plain = load_reader("iu_xray").read(root), load_reader("iu_xray").read(raw / "kaggle")
+    data, plain = load_reader("iu_xray").read(root), load_reader("iu_xray").read(raw)
     assert data.images["study_id"].tolist() == plain.images["study_id"].tolist()
     assert data.images["image_id"].tolist() == plain.images["image_id"].tolist()
     assert data.images["source"].str.endswith(".PNG").sum() == 4
@@ -161,45 +161,45 @@ def test_reports_are_read_from_the_archive_without_unpacking(root, raw):
 XML = "ROOT/ecgen-radiology/1.xml"
 BROKEN = [
     (
-        "kaggle",
+        ".",
         lambda root: (root / "indiana_projections.csv").unlink(),
         "ROOT/indiana_projections.csv is missing; copy it into the raw folder",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: rewrite(root / "indiana_reports.csv", "impression\n", "conclusion\n"),
         "ROOT/indiana_reports.csv has no column 'impression' (found: uid, MeSH, Problems, image, indication, "
         "comparison, findings, conclusion); use the file as released, or rename the column",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: rewrite(root / "indiana_projections.csv", "Lateral", "Oblique"),
         "ROOT/indiana_projections.csv, line 3, column 'projection': 'Oblique' is not one of "
         "Frontal, Lateral; "
         "correct this cell",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: rewrite(root / "indiana_reports.csv", "\n2,", "\n1,"),
         "ROOT/indiana_reports.csv, line 3, column 'uid': '1' is not a value that no earlier row has; "
         "correct this cell",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: rewrite(root / "indiana_projections.csv", "1_IM-0001-1001", "../../1_IM-0001-1001"),
         "ROOT/indiana_projections.csv lists '../../1_IM-0001-1001.dcm.png', which leads out of "
         "the raw folder; "
         "use the list as released",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: (root / "images/images_normalized/1_IM-0001-1001.dcm.png").unlink(),
         "ROOT/images/images_normalized/1_IM-0001-1001.dcm.png is listed in "
         "ROOT/indiana_projections.csv but does "
         "not exist (1 of 48 images are missing); copy the images or remove their rows",
     ),
     (
-        "kaggle",
+        ".",
         lambda root: (root / "indiana_reports.csv").write_bytes(b"uid,MeSH\n1,caf\xe9 au lait\n"),
         "ROOT/indiana_reports.csv cannot be read as csv ('utf-8' codec can't decode byte 0xe9 "
         "in position 3: "

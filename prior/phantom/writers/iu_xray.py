@@ -1,4 +1,4 @@
-"""IU X-ray in its three layouts: `open_i/` (XML, PNG), `kaggle/` (two csv files, PNG), `r2gen/` (json, PNG).
+"""IU X-ray in its three layouts: two csv files with PNG, and in folders `open_i/` (XML) and `r2gen/` (json).
 
 The phantom has frontal films only; the second image of an examination is its film squeezed and mirrored, a
 stand-in that has the size and the bookkeeping of a lateral film. As in the collection, some reports lack a
@@ -43,7 +43,7 @@ def write_study(
     images = {f"{name}-1001": film.image, f"{name}-2001": _lateral(film.image)}
     for stem, image in images.items():
         _write_png(out / "open_i" / "NLMCXR_png" / f"CXR{stem}.png", image)
-        _write_png(out / "kaggle" / "images" / "images_normalized" / f"{stem}.dcm.png", image)
+        _write_png(out / "images" / "images_normalized" / f"{stem}.dcm.png", image)
     _write_xml(out / "open_i" / "ecgen-radiology" / f"{uid}.xml", uid, findings, impression, major, [*images])
     row = {
         "uid": uid, "MeSH": ";".join(major), "Problems": ";".join(tag.split("/")[0] for tag in major),
@@ -129,7 +129,7 @@ def _write_xml(
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
     """Write the two csv files and R2Gen's json."""
     for name in ("reports", "projections"):
-        with atomic_path(out / "kaggle" / f"indiana_{name}.csv") as path:
+        with atomic_path(out / f"indiana_{name}.csv") as path:
             pd.DataFrame(rows[name]).to_csv(path, index=False)
     items = rows.get("items", [])
     lists = {side: [i for i in items if i["split"] == side] for side in ("train", "val", "test")}
