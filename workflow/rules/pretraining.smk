@@ -14,6 +14,8 @@ rule pretrain:
         training="models/{bundle}/training.csv",
     log:
         "logs/pretrain/{bundle}.log",
+    # The longest jobs first, so that no core is left with one of them at the end.
+    priority: 10
     retries: 1
     conda:
         "../envs/prior.yaml"
