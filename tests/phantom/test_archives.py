@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco
 
+from prior.cli import simulate as command
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
 from prior.datasets import load_reader, nih_images
+from prior.digest import code_digest
 from prior.errors import InputError
 from prior.phantom.archives import simulate_archive
 from prior.phantom.simulate import simulate
@@ -195,6 +197,14 @@ def test_wrong_numbers_and_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="image_size is 8; give at least 64"):
         simulate_archive("folder", tmp_path, 3, 0, 8, 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_finds_the_writer(tmp_path: Path) -> None:
+    settings = {"reader": "tbx11k", "images": 3, "seed": 0, "image_size": 64}
+    command(json.dumps(settings), tmp_path / "raw" / "simulation.json")
+    assert json.loads((tmp_path / "raw" / "simulation.json").read_text())["counts"]["images"] == 3
+    writer = code_digest("prior.phantom.simulate", SIMULATORS["tbx11k"])
+    assert writer != code_digest("prior.phantom.simulate", SIMULATORS["folder"])
 
 
 def test_the_stamp_says_simulated() -> None:

@@ -39,7 +39,7 @@ def write_study(
 
 
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
-    """Write the three lists in the form of LoVT."""
-    for split in ("train", "validation", "test"):
+    """Write the three lists in the form of LoVT, or none where one of them were empty."""
+    for split, found in rows.items() if len(rows) == 3 else ():
         with atomic_path(out / f"{split}.csv") as path:
-            pd.DataFrame(rows.get(split, []), columns=["ID"]).to_csv(path, index=False)
+            pd.DataFrame(found).to_csv(path, index=False)

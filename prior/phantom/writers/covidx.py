@@ -53,5 +53,6 @@ def write_tables(out: Path, rows: Rows, seed: int) -> None:
     for side in ("train", "test"):
         lines = [item["line"] for item in rows.get(side, [])]
         write_text(out / f"{side}_COVIDx9A.txt", "\n".join(lines) + "\n")
-    with atomic_path(out / "nih_patient_map.csv") as path:
-        pd.DataFrame(rows["matches"]).to_csv(path, index=False)
+    if "matches" in rows:
+        with atomic_path(out / "nih_patient_map.csv") as path:
+            pd.DataFrame(rows["matches"]).to_csv(path, index=False)

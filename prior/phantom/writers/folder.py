@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from prior.data.files import atomic_path
@@ -12,11 +11,11 @@ from prior.phantom.film import Film
 from prior.phantom.findings import KINDS
 from prior.phantom.hospital import Study
 from prior.phantom.report import Report
+from prior.phantom.writers.boxes import SIDES, bounds
 from prior.phantom.writers.common import spaced, write_jpeg
 
 HOSPITAL, STREAM, REPORTS = "mimic_cxr", 11, True
 BOXED = ("Pneumonia", "Consolidation", "Lung_Lesion")
-SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 
 def write_study(
@@ -33,20 +32,15 @@ def write_study(
         **{spaced(kind): int(kind in present) for kind in KINDS},
     }  # fmt: skip
     boxes = [
-        {"path": path, "label": spaced(region.label), **dict(zip(SIDES, _bounds(region.mask), strict=True))}
+        {"path": path, "label": spaced(region.label), **dict(zip(SIDES, bounds(region.mask), strict=True))}
         for region in film.regions
         if region.label in BOXED and region.mask.any()
     ]
     return path.removesuffix(".jpg").replace("/", "_"), visit, {"images": [row], "boxes": boxes}
 
 
-def _bounds(mask: Any) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
-    """Write images.csv and boxes.csv."""
-    for name, columns in (("images", None), ("boxes", ["path", "label", *SIDES])):
+    """Write images.csv and, if anything was boxed, boxes.csv."""
+    for name in [name for name, found in rows.items() if found]:
         with atomic_path(out / f"{name}.csv") as path:
-            pd.DataFrame(rows.get(name, []), columns=columns).to_csv(path, index=False)
+            pd.DataFrame(rows[name]).to_csv(path, index=False)

@@ -16,6 +16,7 @@ from prior.phantom.film import Film
 from prior.phantom.findings import Finding
 from prior.phantom.hospital import Study
 from prior.phantom.report import Report
+from prior.phantom.writers.boxes import bounds
 from prior.phantom.writers.common import nih_image, token
 from prior.phantom.writers.rsna import FIRST_PATIENT
 
@@ -83,14 +84,13 @@ def _boxes(study: Study, film: Film) -> list[list[Any]]:
     found: list[list[Any]] = []
     for finding in study.findings:
         for region in [region for region in film.regions if region.label == finding.kind]:
-            rows, columns = np.flatnonzero(region.mask.any(1)), np.flatnonzero(region.mask.any(0))
-            if not len(rows):
+            if not region.mask.any():
                 continue
-            x, y = columns[0] * scale[1], rows[0] * scale[0]
-            width, height = (columns[-1] + 1) * scale[1] - x, (rows[-1] + 1) * scale[0] - y
+            sides = np.array(bounds(region.mask)) * np.array([scale[1], scale[0], scale[1], scale[0]])
+            box = [round(float(side), 4) for side in (*sides[:2], *(sides[2:] - sides[:2]))]
             for label in [label for label in nih_labels(finding) if label in BOXED]:
                 spelled = "Infiltrate" if label == "Infiltration" else label
-                found.append([spelled, *(round(float(side), 4) for side in (x, y, width, height))])
+                found.append([spelled, *box])
     return found
 
 
@@ -102,7 +102,8 @@ def write_tables(out: Path, rows: Rows, seed: int) -> None:
     )
     for file, header, table, ending in tables:
         lines = [",".join(map(str, item["row"])) + ending for item in rows.get(table, [])]
-        write_text(out / file, "\n".join([header, *sorted(lines)]) + "\n")
+        if lines:
+            write_text(out / file, "\n".join([header, *sorted(lines)]) + "\n")
     for name in ("train_val", "test"):
         names = sorted(item["name"] for item in rows.get(name, []))
         write_text(out / f"{name}_list.txt", "\n".join(names) + "\n")

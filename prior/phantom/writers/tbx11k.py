@@ -6,7 +6,6 @@ The phantom knows no tuberculosis: its consolidations stand for active, its nodu
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from prior.data.files import atomic_path, write_json, write_text
@@ -14,6 +13,7 @@ from prior.phantom.archives import Rows
 from prior.phantom.film import Film
 from prior.phantom.hospital import Study
 from prior.phantom.report import Report
+from prior.phantom.writers.boxes import bounds
 from prior.phantom.writers.common import token
 
 HOSPITAL, STREAM, REPORTS = "rsna", 14, False
@@ -36,16 +36,11 @@ def write_study(
     file = f"{'test' if side == 'test' else kind}/{name}.png"
     with atomic_path(out / ROOT / "imgs" / file) as path:
         Image.fromarray(film.image).save(path)
-    boxes = [(STANDS_FOR[region.label], _bounds(region.mask)) for region in regions]
+    boxes = [(STANDS_FOR[region.label], bounds(region.mask)) for region in regions]
     entry: dict[str, Any] = {"file": file, "id": study.index, "size": film.image.shape[0], "boxes": boxes}
     if side != "test" and boxes:
         write_text(out / ROOT / "annotations" / "xml" / f"{name}.xml", _voc(entry))
     return name, name, {side: [entry]}
-
-
-def _bounds(mask: Any) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _voc(entry: dict[str, Any]) -> str:

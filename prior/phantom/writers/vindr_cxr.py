@@ -18,6 +18,7 @@ from prior.phantom.film import Film
 from prior.phantom.findings import Finding
 from prior.phantom.hospital import Study, generator
 from prior.phantom.report import Report
+from prior.phantom.writers.boxes import SIDES, bounds
 from prior.phantom.writers.common import token
 
 HOSPITAL, STREAM, REPORTS = "mimic_cxr", 12, False
@@ -29,7 +30,6 @@ LOCAL = (
 )  # fmt: skip
 GLOBAL = ("COPD", "Lung tumor", "Pneumonia", "Tuberculosis")
 READERS = 3
-SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 
 def write_study(
@@ -53,7 +53,7 @@ def write_study(
         labels.append({**key, **row})
         shift = int(rng.integers(0, 2)) if side == "train" else 0
         found = [
-            {**key, "class_name": vindr_name(finding), **_bounds(region.mask, shift)}
+            {**key, "class_name": vindr_name(finding), **_box(region.mask, shift)}
             for finding in study.findings
             if vindr_name(finding) in seen and vindr_name(finding) in LOCAL
             for region in film.regions
@@ -71,10 +71,10 @@ def vindr_name(finding: Finding) -> str:
     return words.get(finding.kind, finding.kind)
 
 
-def _bounds(mask: NDArray[np.bool_], shift: int) -> dict[str, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    sides = (columns[0], rows[0], columns[-1] + 1 + shift, rows[-1] + 1)
-    return dict(zip(SIDES, map(int, sides), strict=True))
+def _box(mask: NDArray[np.bool_], shift: int) -> dict[str, int]:
+    """The box around a mask, its right side `shift` pixels off."""
+    box = dict(zip(SIDES, bounds(mask), strict=True))
+    return box | {"x_max": box["x_max"] + shift}
 
 
 def _write_dicom(path: Path, image: NDArray[np.uint8], name: str, study: Study) -> None:
@@ -103,6 +103,6 @@ def write_tables(out: Path, rows: Rows, seed: int) -> None:
     """Write the label and box tables of both sides."""
     for side in ("train", "test"):
         for table, file in (("labels", "image_labels"), ("boxes", "annotations")):
-            frame = pd.DataFrame(rows.get(f"{table}_{side}", []))
-            with atomic_path(out / "annotations" / f"{file}_{side}.csv") as path:
-                frame.to_csv(path, index=False)
+            if rows.get(f"{table}_{side}"):
+                with atomic_path(out / "annotations" / f"{file}_{side}.csv") as path:
+                    pd.DataFrame(rows[f"{table}_{side}"]).to_csv(path, index=False)
