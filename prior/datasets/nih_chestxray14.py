@@ -23,6 +23,7 @@ FRAME = 1024  # boxes are pixels of the released images, whatever the size of a 
 IMAGE = r"\d{8}_\d{3}\.png"
 UNITS = {"Y": 1.0, "M": 12.0, "D": 365.25}
 OLDEST = 130.0
+BOXED = "few images were boxed: one without a box is no negative of its findings"
 VALIDATION = "patients of train_val_list.txt whose hash is that of the validation side of strict"
 
 
@@ -49,6 +50,7 @@ def read(root: Path) -> base.RawDataset:
         images["official_split"] = official
         notes["official_validation"] = VALIDATION
     if boxes is not None:
+        notes["boxes"] = BOXED
         notes["boxes_of_images_not_in_the_table"] = unlisted
     return base.RawDataset(
         name=NAME,
