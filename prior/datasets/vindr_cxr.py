@@ -18,31 +18,18 @@ from prior.errors import InputError
 
 NAME = "vindr_cxr"
 LOCAL = (
-    "Aortic enlargement",
-    "Atelectasis",
-    "Calcification",
-    "Cardiomegaly",
-    "Clavicle fracture",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Enlarged PA",
-    "ILD",
-    "Infiltration",
-    "Lung Opacity",
-    "Lung cavity",
-    "Lung cyst",
-    "Mediastinal shift",
-    "Nodule/Mass",
-    "Pleural effusion",
-    "Pleural thickening",
-    "Pneumothorax",
-    "Pulmonary fibrosis",
-    "Rib fracture",
-    "Other lesion",
-)
+    "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture",
+    "Consolidation", "Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity",
+    "Lung cavity", "Lung cyst", "Mediastinal shift", "Nodule/Mass", "Pleural effusion",
+    "Pleural thickening", "Pneumothorax", "Pulmonary fibrosis", "Rib fracture", "Other lesion",
+)  # fmt: skip
 GLOBAL = ("COPD", "Lung tumor", "Pneumonia", "Tuberculosis", "Other diseases", "No finding")
 FINDINGS = (*LOCAL, *GLOBAL)
+CHALLENGE = (
+    "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD",
+    "Infiltration", "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion", "Pleural thickening",
+    "Pneumothorax", "Pulmonary fibrosis", "No finding",
+)  # fmt: skip
 SPELLED = {"Other disease": "Other diseases", "rad_ID": "rad_id"}  # the two tables differ
 SIDES = ["x_min", "y_min", "x_max", "y_max"]
 READERS_AGREE, OVERLAP = 2, 0.5
@@ -56,10 +43,15 @@ NOTES = {
 def read(root: Path) -> base.RawDataset:
     """Read `train/`, `test/` (DICOM) and the four tables in `annotations/`; the images have no patient key.
 
+    The form of the VinBigData challenge (`train/` and one table `train.csv`) has 14 of the findings and no
+    labelled test images.
+
     Raises:
         InputError: a table, column, value or image file is missing or wrong.
     """
     base.require_folder(root, NAME, "train/, test/ and annotations/")
+    if (root / "train.csv").is_file():
+        return _read_challenge(root)
     tables = root / "annotations" if (root / "annotations").is_dir() else root
     sides = [side for side in ("train", "test") if (tables / f"image_labels_{side}.csv").is_file()]
     if not sides:
@@ -89,15 +81,45 @@ def read(root: Path) -> base.RawDataset:
 def _read_side(root: Path, tables: Path, side: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     path = tables / f"image_labels_{side}.csv"
     votes, readers = _votes(path, side)
-    source = require_indexed(votes["image_id"], index_images(root, [root / side]), root, path)
-    labels = votes[["image_id"]].copy()
-    for name in FINDINGS:
-        agreed = votes[name] >= np.minimum(readers, READERS_AGREE)
-        labels[column_name(name)] = np.where(agreed, 1.0, np.where(votes[name] > 0, -1.0, 0.0))
+    images, labels = _records(root, votes, readers, side, path)
     official = pd.Series(side, index=votes.index)
     if side == "train":
         hashed = votes["image_id"].map(lambda image: split_of(bucket(f"{NAME}:{image}")))
         official = official.mask(hashed == "validation", "validation")
+    boxes = _boxes(tables / f"annotations_{side}.csv", side, labels)
+    return images.assign(official_split=official), labels, boxes
+
+
+def _read_challenge(root: Path) -> base.RawDataset:
+    path = root / "train.csv"
+    frame = base.read_csv(path, ["image_id", "rad_id", "class_name"])
+    for name in ("image_id", "rad_id", "class_name"):
+        base.require_present(frame, name, path)
+    base.require_values(frame, "class_name", CHALLENGE, path)
+    stated = frame.drop_duplicates(["image_id", "rad_id", "class_name"])
+    votes = pd.crosstab(stated["image_id"], stated["class_name"]).reindex(columns=CHALLENGE, fill_value=0)
+    readers = frame.groupby("image_id")["rad_id"].nunique().reindex(votes.index).reset_index(drop=True)
+    images, labels = _records(root, votes.reset_index(), readers, "train", path)
+    return base.RawDataset(
+        name=NAME,
+        layout="DICOM, VinBigData challenge",
+        root=root,
+        images=images,
+        labels=labels,
+        boxes=_boxes(path, "train", labels),
+        notes={name: NOTES[name] for name in ("labels", "boxes")},
+    )
+
+
+def _records(
+    root: Path, votes: pd.DataFrame, readers: pd.Series, side: str, path: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the images and labels of one row of votes an image."""
+    source = require_indexed(votes["image_id"], index_images(root, [root / side]), root, path)
+    labels = votes[["image_id"]].copy()
+    for name in [name for name in FINDINGS if name in votes]:
+        agreed = votes[name] >= np.minimum(readers, READERS_AGREE)
+        labels[column_name(name)] = np.where(agreed, 1.0, np.where(votes[name] > 0, -1.0, 0.0))
     images = pd.DataFrame(
         {
             "image_id": votes["image_id"],
@@ -109,10 +131,9 @@ def _read_side(root: Path, tables: Path, side: str) -> tuple[pd.DataFrame, pd.Da
             "age": np.nan,
             "site": None,
             "source": source,
-            "official_split": official,
         }
     )
-    return images, labels, _boxes(tables / f"annotations_{side}.csv", side, labels)
+    return images, labels
 
 
 def _votes(path: Path, side: str) -> tuple[pd.DataFrame, pd.Series]:

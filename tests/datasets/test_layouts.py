@@ -15,6 +15,7 @@ from prior.datasets.covid_rural import read_binary_mask
 from prior.datasets.covidx import class_by_source, parse_line
 from prior.datasets.nih_match import MATCH
 from prior.datasets.vindr_cxr import FINDINGS, agreed_boxes
+from prior.errors import InputError
 from tests.datasets.trees import picture, write_csv, write_dicom, write_image
 
 NIH_HEADER = (
@@ -213,6 +214,31 @@ def test_vindr_votes_of_three_readers(tmp_path):
     assert raw.labels["Edema"].tolist() == [0.0, 0.0, 0.0]
     assert raw.boxes.values.tolist() == [["a", "Nodule_Mass", 3.0, 4.0, 13.0, 14.0]]
     assert raw.patient_family is None
+
+
+def test_vindr_as_the_challenge_had_it(tmp_path):
+    sides = ["x_min", "y_min", "x_max", "y_max"]
+    rows = []
+    for image, given in {"a": (2, 1, 0), "b": (0, 0, 0), "c": (0, 1, 0)}.items():
+        write_dicom(tmp_path / "train" / f"{image}.dicom", picture(1).astype(np.uint16))
+        for reader, boxes in enumerate(given):
+            for left in range(boxes):
+                rows.append([image, "ILD", 5, f"R{reader}", left, 4, left + 10, 14])
+            if not boxes:
+                rows.append([image, "No finding", 14, f"R{reader}", "", "", "", ""])
+    write_csv(tmp_path / "train.csv", ["image_id", "class_name", "class_id", "rad_id", *sides], rows)
+    raw = load_reader("vindr_cxr").read(tmp_path)
+    assert len(raw.labels.columns) == 16
+    assert raw.labels["ILD"].tolist() == [1.0, 0.0, -1.0]
+    assert raw.labels["No_finding"].tolist() == [-1.0, 1.0, 1.0]
+    assert raw.boxes.to_numpy().tolist() == [
+        ["a", "ILD", pytest.approx(1 / 3), 4.0, pytest.approx(31 / 3), 14.0]
+    ]
+    assert "official_split" not in raw.images
+    rows[0][1] = "Edema"
+    write_csv(tmp_path / "train.csv", ["image_id", "class_name", "class_id", "rad_id", *sides], rows)
+    with pytest.raises(InputError, match=r"train\.csv, line 2, column 'class_name': 'Edema' is not one of"):
+        load_reader("vindr_cxr").read(tmp_path)
 
 
 def test_rural_masks_of_zero_and_one_or_255(tmp_path):
