@@ -60,9 +60,12 @@ def show_protocol(
 @app.command()
 def simulate(settings: Settings, out: Out, workers: Workers = 1) -> None:
     """Write the raw folder of a simulated data set, in the real one's format."""
-    from prior.phantom.simulate import simulate as run
+    from prior.phantom.archives import simulate_archive
+    from prior.phantom.simulate import simulate as simulate_hospital
+    from prior.phantom.writers import SIMULATORS
 
     given = json.loads(settings)
+    run = simulate_archive if given["reader"] in SIMULATORS else simulate_hospital
     run(given["reader"], out.parent, given["images"], given["seed"], given["image_size"], workers)
 
 

@@ -28,6 +28,12 @@ READERS: dict[str, str] = {
     "kermany_lungs": "prior.datasets.kermany_lungs",
     "chestx_det": "prior.datasets.chestx_det",
     "lesion_boxes": "prior.datasets.lesion_boxes",
+    "nih_chestxray14": "prior.datasets.nih_chestxray14",
+    "vindr_cxr": "prior.datasets.vindr_cxr",
+    "covidx": "prior.datasets.covidx",
+    "tbx11k": "prior.datasets.tbx11k",
+    "covid_rural": "prior.datasets.covid_rural",
+    "folder": "prior.datasets.folder",
 }
 
 

@@ -12,4 +12,10 @@ SIMULATORS: dict[str, str] = {
     "mimic_cxr_dicom": "prior.phantom.writers.mimic_cxr_dicom",
     "chestx_det_release": "prior.phantom.writers.chestx_det_release",
     "kermany_release": "prior.phantom.writers.kermany_release",
+    "nih_chestxray14": "prior.phantom.writers.nih_chestxray14",
+    "vindr_cxr": "prior.phantom.writers.vindr_cxr",
+    "covidx": "prior.phantom.writers.covidx",
+    "tbx11k": "prior.phantom.writers.tbx11k",
+    "covid_rural": "prior.phantom.writers.covid_rural",
+    "folder": "prior.phantom.writers.folder",
 }
