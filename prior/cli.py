@@ -27,6 +27,9 @@ Code = Annotated[str, typer.Option(help="Digest of the job's code; other code do
 BundleFile = Annotated[Path, typer.Option(help="bundle.json of the bundle.")]
 Manifest = Annotated[Path, typer.Option(help="manifest.json of the prepared data set.")]
 Files = Annotated[list[Path], typer.Argument(help="Input files.")]
+BundleFolder = Annotated[
+    Path, typer.Argument(help="Folder of a bundle, such as models/convirt-default-s0.", show_default=False)
+]
 
 
 CELLS, FEATURES = Path(".work/cells"), Path(".work/features")
@@ -253,6 +256,52 @@ def compare(
     from prior.results.change_report import compare as run
 
     print(run([old, new], against, published, as_json))
+
+
+@app.command()
+def export(
+    bundle: BundleFolder,
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of measurements for the model card.", show_default="results/results.csv, if any"
+        ),
+    ] = None,
+) -> None:
+    """Write a bundle for timm, transformers and ONNX runtimes, with a model card."""
+    from prior.export.export import export as run
+
+    run(bundle, out, results)
+
+
+@app.command()
+def embed(
+    bundle: BundleFolder,
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
+    out: Annotated[
+        Path | None, typer.Option(help=".jsonl or .parquet file to write.", show_default="print JSON lines")
+    ] = None,
+) -> None:
+    """Write one embedding per image."""
+    from prior.export.embed import embed as run
+
+    run(bundle, images, out)
+
+
+@app.command("zero-shot")
+def zero_shot(
+    image: Annotated[Path, typer.Argument(help="PNG, JPEG or DICOM file.")],
+    bundle: Annotated[Path, typer.Option(help="Folder of a bundle that was trained on reports.")],
+    prompts: Annotated[str, typer.Option(help="YAML file of prompts, or findings separated by commas.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the heat map of every finding to this .png or .svg.")
+    ] = None,
+) -> None:
+    """Score findings on one image by prompts, without training."""
+    from prior.export.zero_shot import zero_shot as run
+
+    print(json.dumps(run(image, bundle, prompts, picture), indent=1))
 
 
 def main() -> None:
