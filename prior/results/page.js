@@ -42,7 +42,7 @@
   // Tables of a tab become sortable when the tab is first shown.
   const plain = { paging: false, searching: false, info: false, autoWidth: false, order: [],
     layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
-    columnDefs: [{ targets: "_all", orderSequence: ["desc", "asc", ""] }, { targets: 0, orderSequence: ["asc", "desc", ""] }] };
+    columnDefs: [{ targets: 0, orderSequence: ["asc", "desc", ""] }, { targets: "_all", orderSequence: ["desc", "asc", ""] }] };
   const ready = new Set();
   const prepare = (section) => {
     if (ready.has(section.id)) return;
