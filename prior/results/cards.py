@@ -12,11 +12,13 @@ from prior.results.style import NEUTRAL, PALETTE, figure_style, save
 
 STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
 PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
-HATCHES = ["", "", "//", ".."]
+HATCHES = ["", "", "//", ""]
 
 
-def _bars(axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> None:
-    """A row per name, cut into its parts; every part with a colour and, from the third on, a hatch."""
+def _bars(
+    axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], lines: int
+) -> None:
+    """A row per name, cut into its parts; the third part has a hatch beside its colour."""
     names = list(shares)
     left = [0.0] * len(names)
     for (part, colour), hatch in zip(colours.items(), HATCHES, strict=False):
@@ -25,9 +27,12 @@ def _bars(axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mappin
         axes.barh(range(len(names)), widths, left=left, label=part, **style)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(max(lines, len(names)) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=7, borderaxespad=0.2)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=6.5, borderaxespad=0.2, handlelength=1.1,
+        handletextpad=0.4, columnspacing=0.9,
+    )  # fmt: skip
 
 
 def overlap_text(manifest: Mapping[str, Any]) -> str:
@@ -63,18 +68,18 @@ def data_card(manifest: Mapping[str, Any], out: Path) -> None:
             preset: {part: found["images"] for part, found in parts.items()}
             for preset, parts in manifest["splits"].items()
         }
-        rows = max(len(findings), len(splits), 1)
+        rows = max(len(findings), len(splits), 2)
         figure, grid = subplots(1, 2, (7.6, 0.19 * rows + 1.7), gridspec_kw={"width_ratios": [1.3, 1]})
         labels, parts = grid[0]
         if findings:
             total = {name: sum(states.values()) for name, states in findings.items()}
             shares = {n: {state: 100 * c / total[n] for state, c in s.items()} for n, s in findings.items()}
-            _bars(labels, shares, STATES)
+            _bars(labels, shares, STATES, rows)
             labels.set_xlabel("% of the images")
         else:
             labels.set_axis_off()
             labels.text(0, 0.5, "no labels", color=NEUTRAL)
-        _bars(parts, splits, PARTS)
+        _bars(parts, splits, PARTS, rows)
         parts.set_xlabel("images")
         people = "" if counts["patients"] is None else f", {counts['patients']} patients"
         sizes = f"{counts['images']} images{people}, {counts['reports']} reports, {counts['boxes']} boxes, "

@@ -85,7 +85,7 @@ def html_table(frame: pd.DataFrame, first: str, rows: pd.DataFrame | None = None
     kinds = ["" if _numeric(frame, name) else ' class="text"' for name in frame.columns]
     names = [first, *frame.columns]
     head = "".join(
-        f'<th scope="col"{kind}>{html.escape(str(name))}</th>'
+        f'<th scope="col"{kind}>{html.escape(str(name)).replace(" · ", "<br>")}</th>'
         for kind, name in zip([' class="text"', *kinds], names, strict=True)
     )
     lines = []

@@ -17,6 +17,7 @@ from prior.metrics.rows import (
     read_rows,
     setting_text,
 )
+from prior.results.marks import smaller_is_better
 
 TEXTS = ["method", "task", "data set", "metric", "labels", "protocol", "setting", "role", "mark"]
 NUMBERS = ["value", "ci_low", "ci_high", "n_seeds", "n_pretrain_seeds"]
@@ -106,8 +107,9 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         results: folder that `collect` wrote.
 
     Returns:
-        `texts` (column → its distinct texts), `references`, `runs`, and `rows`: for each row the places of
-        its texts, its numbers, its differences (reference, then numbers) and its cells (numbers, then run).
+        `texts` (column → its distinct texts), `smaller_is_better` (metrics), `references`, `runs`, and
+        `rows`: of each the places of its texts, its numbers, its differences (numbers, then the place of the
+        reference) and its cells (numbers, then the place of the run).
     """
     shown = view[view["row"] != ""]
     plain = [{**place, "dataset": "", "protocol": ""} for place in shown.to_dict("records")]
@@ -122,6 +124,7 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
     )
     coded = {name: pd.factorize(words[name]) for name in TEXTS}
     codes = np.stack([code for code, _ in coded.values()], axis=1) if len(shown) else np.zeros((0, 9), int)
+    smaller = shown["key_metric"].map(smaller_is_better)
     rows = read_rows(results / "results.csv")
     cells = rows[rows["seed"].notna() & (rows["finding"] == "")]
     runs, compared = list(dict.fromkeys(cells["run"])), _differences(results)
@@ -140,6 +143,7 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         found.append([code, numbers, of_differences.get((*key, share), []), members])
     return {
         "texts": {name: [str(text) for text in texts] for name, (_, texts) in coded.items()},
+        "smaller_is_better": sorted(set(shown.loc[smaller, "metric"])),
         "references": references,
         "runs": _run_facts(runs, results),
         "rows": found,

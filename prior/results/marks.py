@@ -18,7 +18,7 @@ COLUMNS = [
     *("n_methods", "simulated"),
 ]
 MARK_NOTE = (
-    "Bold: the best encoder of a column. †: not significantly worse than it "
+    "Bold: the best encoder of a setting, metric and share of the labels. †: not significantly worse than it "
     "(paired difference over patients and seeds, Holm's rule over the other encoders, 5 %)."
 )
 

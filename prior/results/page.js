@@ -88,6 +88,14 @@
     }
     row.range = range;
   }
+  // Settings as they come, the best value of each on top.
+  const places = new Map();
+  for (const row of rows) {
+    const key = ["task", "data set", "setting", "protocol", "metric", "labels"].map((name) => row[name]).join("/");
+    row.place = places.get(key) ?? places.set(key, places.size).get(key);
+    row.rank = row.value === null ? Infinity : data.smaller_is_better.includes(row.metric) ? row.value : -row.value;
+  }
+  const ranked = [...rows].sort((a, b) => a.place - b.place || a.rank - b.rank);
   const bar = (row) => {
     if (row.value === null || row.range[0] === row.range[1]) return "";
     const at = (x) => (3 + (114 * (x - row.range[0])) / (row.range[1] - row.range[0])).toFixed(1);
@@ -109,15 +117,15 @@
     const fits = (row, but) => Object.entries(filters).every(([name, text]) => name === but || !text || row[name] === text);
     const form = document.getElementById("filters");
     const table = new DataTable(document.getElementById("board").appendChild(make("table", { "aria-label": "Leaderboard" })), {
-      data: rows, autoWidth: false, order: [], pageLength: 25, lengthMenu: [25, 100, { label: "all", value: -1 }],
+      data: ranked, autoWidth: false, order: [], pageLength: 25, lengthMenu: [25, 100, { label: "all", value: -1 }],
       layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
       language: { info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "no rows", infoFiltered: "(of _MAX_)", lengthMenu: "_MENU_ a page" },
       columns: [
         words("method"),
         { title: "value [95 % interval]", data: "value", orderSequence: ["desc", "asc", ""], type: "num", searchable: false,
           render: (value, kind, row) => (kind === "display" ? button(row) : value ?? "") },
-        { title: "", data: null, orderable: false, searchable: false, render: (_, kind, row) => (kind === "display" ? bar(row) : "") },
-        ...["task", "data set", "metric", "labels", "setting", "protocol", "role"].map(words),
+        { title: "interval, drawn", data: null, orderable: false, searchable: false, render: (_, kind, row) => (kind === "display" ? bar(row) : "") },
+        ...["task", "data set", "metric", "labels", "setting", "role", "protocol"].map(words),
         { title: "seeds", data: "seeds", type: "num", searchable: false },
       ],
       createdRow: (element, row) => { if (!row.seeds || /^(chance|predict nothing|metadata only)$/.test(row.method)) element.classList.add("baseline"); },
@@ -172,9 +180,10 @@
       ["among the encoders", row.mark === "not worse" ? "not significantly worse than the best" : row.mark],
     ])];
     if (row.differences.length) {
+      const digit = digits(row.value ?? 0);
       content.push(make("h3", {}, `${simulated}Paired differences`), simpleTable(["over", "difference", "95 % interval", "p", "p (Holm)"],
-        row.differences.map(([change, low, high, p, holm, reference]) =>
-          [data.references[reference], fixed(change, digits(row.value ?? 0)), intervalText(row.value ?? 0, low, high), pText(p), pText(holm)])));
+        row.differences.map(([change, low, high, p, holm, reference]) => [data.references[reference],
+          change === null ? "–" : (change > 0 ? "+" : "") + fixed(change, digit), intervalText(row.value ?? 0, low, high), pText(p), pText(holm) || "–"])));
     }
     content.push(make("h3", {}, `${simulated}Seeds`), simpleTable(kept.map((i) => columns[i]), blank.map((cell) => kept.map((i) => cell[i]))));
     for (const run of used) {

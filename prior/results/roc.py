@@ -63,15 +63,16 @@ def curve_arrays(frame: pd.DataFrame, probabilities: bool) -> dict[str, Floats]:
 
     Returns:
         `roc` [GRID_POINTS], the mean over findings and cells; `predicted` and `observed` [BINS], of all
-        findings pooled, the mean over cells.
+        findings pooled that were fitted (a constant score was not), the mean over cells.
     """
     curves, bins = [], []
     for _, cell in frame.groupby(["seed", "fold"], dropna=False):
         for _, rows in cell.groupby("finding"):
             if rows["truth"].nunique() == 2:
                 curves.append(roc(rows["score"].to_numpy(float), rows["truth"].to_numpy(bool)))
-        if probabilities and len(cell) >= BINS:
-            bins.append(reliability(cell["score"].to_numpy(float), cell["truth"].to_numpy(bool)))
+        fitted = cell[cell.groupby("finding")["score"].transform("nunique") > 1]
+        if probabilities and len(fitted) >= BINS:
+            bins.append(reliability(fitted["score"].to_numpy(float), fitted["truth"].to_numpy(bool)))
     found = {"roc": np.mean(curves, axis=0)} if curves else {}
     if bins:
         found["predicted"], found["observed"] = np.mean(bins, axis=0)
