@@ -12,19 +12,17 @@ from prior.results.style import NEUTRAL, PALETTE, figure_style, save
 
 STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
 PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
-HATCHES = ["", "", "//", ""]
 
 
 def _bars(
     axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], lines: int
 ) -> None:
-    """A row per name, cut into its parts; the third part has a hatch beside its colour."""
+    """A row per name, cut into its parts; `lines` rows have room, so that rows of two panels are alike."""
     names = list(shares)
     left = [0.0] * len(names)
-    for (part, colour), hatch in zip(colours.items(), HATCHES, strict=False):
+    for part, colour in colours.items():
         widths = [shares[name].get(part, 0.0) for name in names]
-        style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.0}
-        axes.barh(range(len(names)), widths, left=left, label=part, **style)
+        axes.barh(range(len(names)), widths, left=left, label=part, color=colour)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_ylim(max(lines, len(names)) - 0.4, -0.6)
