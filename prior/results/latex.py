@@ -22,15 +22,15 @@ def latex_text(text: str) -> str:
     return text.translate(LETTERS)
 
 
-def _cell(text: str) -> str:
-    plain, mark = unmarked(text)
+def _cell(text: object) -> str:
+    plain, mark = unmarked(str(text))
     shown = latex_text(plain.replace("<br>", "; "))
     return {BEST: rf"\textbf{{{shown}}}", NOT_WORSE: rf"{shown}$^\dagger$"}.get(mark, shown)
 
 
-def _heading(name: str) -> str:
+def _heading(name: object) -> str:
     """A column's name, with a line for each of its parts."""
-    lines = [latex_text(part) for part in name.split(" · ")]
+    lines = [latex_text(part) for part in str(name).split(" · ")]
     return lines[0] if len(lines) == 1 else r"\shortstack[r]{" + r" \\ ".join(lines) + "}"
 
 

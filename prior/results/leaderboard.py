@@ -24,7 +24,7 @@ NUMBERS = ["value", "ci_low", "ci_high", "n_seeds", "n_pretrain_seeds"]
 CELL_NUMBERS = ["pretrain_seed", "seed", "fold", "value", "n_train", "n_test", "n_pos"]
 DIFFERENCE_NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_holm"]
 KEY = [*SETTING_COLUMNS, "metric", *METHOD_COLUMNS]
-Groups = dict[tuple[Any, ...], list[list[Any]]]
+Groups = dict[Any, list[list[Any]]]
 
 
 def leaderboard_rows(view: pd.DataFrame) -> pd.DataFrame:
@@ -81,6 +81,7 @@ def _refused(omitted: pd.DataFrame) -> dict[str, list[str]]:
     if omitted.empty:
         return found
     places = ["task", "dataset", "protocol", "setting", "method", "variant", "pretrain_seed", "fraction"]
+    key: Any
     for key, rows in omitted.groupby([*places, "reason"], dropna=False):
         task, dataset, protocol, setting, method, variant, pretraining, fraction, reason = key
         run = f"{task}/{dataset}/{protocol}-{setting}/{method}-{variant}-s{pretraining:.0f}"

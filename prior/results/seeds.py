@@ -33,7 +33,7 @@ def seed_values(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(label=method_labels(rows), pretrain_seed=rows["pretrain_seed"].fillna(-1))
     cells = primary(rows[rows["seed"].notna() & ~left_out])
     place = ["task", "dataset", "label", "pretrain_seed", "seed"]
-    return cells.groupby(place, as_index=False)["value"].mean()
+    return cells.groupby(place)["value"].mean().reset_index()
 
 
 def seed_figure(rows: pd.DataFrame, styles: Styles, simulated: bool, caption: str, out: Path) -> None:

@@ -117,5 +117,5 @@ def protocol_tables(view: pd.DataFrame, values: str = "cell") -> dict[str, pd.Da
         # One data set is named in the title; what is left of a setting tells its protocol and what is tuned.
         protocol = rows["setting"].str.removeprefix(f"{dataset}, ").str.replace(", ", " · ")
         rows = rows.assign(column=rows["at"] + " · " + protocol).sort_values("fraction", kind="stable")
-        found[f"{TASK_TITLES[task]} · {metric} · {dataset}"] = pivot(rows, "column", values)
+        found[f"{TASK_TITLES[str(task)]} · {metric} · {dataset}"] = pivot(rows, "column", values)
     return found
