@@ -41,7 +41,9 @@ rule plots:
     input:
         expand("results/{file}", file=graph.collected_files()),
         expand("models/{bundle}/training.csv", bundle=graph.bundles),
-        expand("predictions/{job}.{suffix}", job=graph.jobs(), suffix=["json", "parquet"]),
+        expand(
+            "predictions/{job}.{suffix}", job=graph.jobs(), suffix=["json", "parquet"]
+        ),
         graph.manifest_files(),
     output:
         report(
