@@ -12,7 +12,7 @@ from PIL import Image
 
 from prior.metrics.rows import BASELINES
 from prior.results.marks import BEST, NOT_WORSE, unmarked
-from prior.results.style import GRID, INK
+from prior.results.style import GRID, INK, SHARES
 
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
 PICTURE_WIDTH = 900
@@ -40,6 +40,8 @@ def inline_figure(path: Path, name: str) -> str:
         # Equal shapes of several figures have equal ids, and one that is hidden draws nothing for the others.
         markup = USED_ID.sub(rf"\g<1>f{zlib.crc32(path.stem.encode()):x}", FINE.sub(r"\1", markup))
         markup = markup.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
+        for number, colour in enumerate(SHARES):
+            markup = markup.replace(colour, f"var(--share-{number})")
         return markup.replace(INK, "currentColor").replace(GRID, "var(--line)")
     with Image.open(path) as picture:
         small = picture.convert("RGB")

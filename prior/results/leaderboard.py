@@ -19,7 +19,7 @@ from prior.metrics.rows import (
 )
 from prior.results.marks import smaller_is_better
 
-TEXTS = ["method", "task", "data set", "metric", "labels", "protocol", "setting", "role", "mark"]
+TEXTS = ["method", "task", "data set", "metric", "labels", "protocol", "setting", "endpoint", "mark"]
 NUMBERS = ["value", "ci_low", "ci_high", "n_seeds", "n_pretrain_seeds"]
 CELL_NUMBERS = ["pretrain_seed", "seed", "fold", "value", "n_train", "n_test", "n_pos"]
 DIFFERENCE_NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_holm"]
@@ -121,7 +121,12 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         setting=[setting_text({str(k): v for k, v in row.items()}) or "no training" for row in plain],
     )
     words = shown.assign(
-        **{"method": shown["label"], "task": shown["task"].map(TASK_TITLES), "data set": shown["dataset"]}
+        **{
+            "method": shown["label"],
+            "task": shown["task"].map(TASK_TITLES),
+            "data set": shown["dataset"],
+            "endpoint": shown["role"],
+        }
     )
     coded = {name: pd.factorize(words[name]) for name in TEXTS}
     codes = np.stack([code for code, _ in coded.values()], axis=1) if len(shown) else np.zeros((0, 9), int)

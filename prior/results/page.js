@@ -112,8 +112,8 @@
   };
   const words = (name) => ({ title: name, data: name, className: "text", render: DataTable.render.text() });
   const board = () => {
-    const filters = { task: "", "data set": "", metric: "", labels: "", protocol: "", setting: "", role: "primary" };
-    if (!rows.some((row) => row.role === "primary")) filters.role = "";
+    const filters = { task: "", "data set": "", metric: "", labels: "", protocol: "", setting: "", endpoint: "primary" };
+    if (!rows.some((row) => row.endpoint === "primary")) filters.endpoint = "";
     const fits = (row, but) => Object.entries(filters).every(([name, text]) => name === but || !text || row[name] === text);
     const form = document.getElementById("filters");
     const table = new DataTable(document.getElementById("board").appendChild(make("table", { "aria-label": "Leaderboard" })), {
@@ -125,7 +125,7 @@
         { title: "value [95 % interval]", data: "value", orderSequence: ["desc", "asc", ""], type: "num", searchable: false,
           render: (value, kind, row) => (kind === "display" ? button(row) : value ?? "") },
         { title: "interval, drawn", data: null, orderable: false, searchable: false, render: (_, kind, row) => (kind === "display" ? bar(row) : "") },
-        ...["task", "data set", "metric", "labels", "setting", "role", "protocol"].map(words),
+        ...["task", "data set", "labels", "metric", "setting", "endpoint", "protocol"].map(words),
         { title: "seeds", data: "seeds", type: "num", searchable: false },
       ],
       createdRow: (element, row) => { if (!row.seeds || /^(chance|predict nothing|metadata only)$/.test(row.method)) element.classList.add("baseline"); },
@@ -176,7 +176,7 @@
     const kept = columns.map((_, i) => i).filter((i) => i === 3 || blank.some((cell) => cell[i] !== null));
     const content = [facts([
       [row.metric, `${valueText(row.value)} ${intervalText(row.value, row.low, row.high)}`],
-      ["labels", row.labels], ["protocol", `${row.protocol}, ${row.setting}`], ["endpoint", row.role],
+      ["labels", row.labels], ["protocol", `${row.protocol}, ${row.setting}`], ["endpoint", row.endpoint],
       ["among the encoders", row.mark === "not worse" ? "not significantly worse than the best" : row.mark],
     ])];
     if (row.differences.length) {

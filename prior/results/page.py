@@ -103,7 +103,7 @@ def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path)
     captions = {f"task_{task}": caption}
     for kind in ("roc", "examples"):
         pictures = sorted(path.stem for path in plots.glob(f"{kind}_{task}_*.png"))
-        captions |= {name: name.removeprefix(f"{kind}_{task}_").replace("_", " ") for name in pictures}
+        captions |= {name: _place(name.removeprefix(f"{kind}_{task}_"), chosen) for name in pictures}
     lines = [line for line in notes(chosen) if line != SIMULATED_NOTE]
     section = Section(task, TASK_TITLES[task], title(TASK_TITLES[task], simulated), lines)
     section.figures = _figures(plots, captions, simulated)
@@ -114,6 +114,13 @@ def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path)
         content = html_table(frame.set_index("method"), "method")
         section.tables.append(_table(f"Paired differences. {name}", content, simulated))
     return section
+
+
+def _place(name: str, view: pd.DataFrame) -> str:
+    """`siim_strict_small-frozen` → `siim, strict_small, frozen`."""
+    for protocol in view["protocol"].unique():
+        name = name.replace(f"_{protocol}-", f", {protocol}, ")
+    return name
 
 
 def _protocols(view: pd.DataFrame, settings: Mapping[str, Any]) -> Section:
@@ -189,6 +196,7 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
         simulated_note=SIMULATED_NOTE,
         summary=_summary(measured, view),
         sections=sections,
+        first=("overview", "data", "provenance"),
         data=_json(payload(view, results)),
         css=_asset("page.css"),
         library=_asset(LIBRARY),

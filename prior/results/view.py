@@ -124,7 +124,8 @@ def load_view(results_csv: Path) -> pd.DataFrame:
     view["role"] = np.where(leading, "primary", "exploratory")
     rank = {label: place for place, label in enumerate(METHOD_ORDER)}
     view["rank"] = view["label"].map(rank).fillna(len(rank))
-    order = ["task", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
+    view["place"] = view["task"].map({task: place for place, task in enumerate(PRIMARY)})
+    order = ["place", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
     ascending = [name != "frozen" for name in order]
     return view.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
 
