@@ -14,7 +14,7 @@ from markupsafe import Markup
 from prior.data.files import write_text
 from prior.metrics.rows import PRIMARY, TASK_TITLES
 from prior.results.compared import ablation_tables, difference_tables, rank_tables
-from prior.results.html import html_table, inline_figure
+from prior.results.html import html_table, inline_figure, share_styles
 from prior.results.leaderboard import leaderboard_rows, payload
 from prior.results.marks import MARK_NOTE
 from prior.results.provenance import data_table, facts, knob_tables, parameters_text, run_table
@@ -186,6 +186,10 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
     sections += [_ablations(view, results)] if settings.get("ablations") else []
     sections += [_protocols(view, settings), *_data(view, settings, results, prepared)]
     sections += [_provenance(view, settings, results)]
+    figures = [figure for section in sections for figure in section.figures]
+    contents, styles = share_styles([figure["content"] for figure in figures])
+    for figure, content in zip(figures, contents, strict=True):
+        figure["content"] = content
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -198,7 +202,7 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
         sections=sections,
         first=("overview", "data", "provenance"),
         data=_json(payload(view, results)),
-        css=_asset("page.css"),
+        css=_asset("page.css") + Markup(styles),
         library=_asset(LIBRARY),
         javascript=_asset("page.js"),
     )

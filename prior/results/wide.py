@@ -70,7 +70,7 @@ def role_title(view: pd.DataFrame) -> str:
 def task_tables(
     view: pd.DataFrame, task: str, values: str = "cell", findings: Sequence[str] | None = None
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """(Setting, what is shown) → methods as rows, with the primary endpoint of each setting first.
+    """(Setting, what is shown) → methods as rows, with the primary endpoints first.
 
     Args:
         view: rows of one task.
@@ -79,7 +79,8 @@ def task_tables(
         findings: metrics that are also tabulated by finding; all of them, if not given.
     """
     found: dict[tuple[str, str], pd.DataFrame] = {}
-    for setting, group in view.groupby("setting", sort=False):
+    groups = list(view.groupby("setting", sort=False))
+    for setting, group in sorted(groups, key=lambda item: "primary" not in set(item[1]["role"])):
         macro, single = group[group["finding"] == ""], group[group["finding"] != ""]
         if macro["fraction"].isna().all():
             roles = {"primary": f"{metric_title(PRIMARY[task])} (primary)"}

@@ -11,7 +11,7 @@ import pytest
 
 from prior.metrics.rows import METHOD_COLUMNS, SETTING_COLUMNS, read_rows
 from prior.protocols import load_sources
-from prior.results.html import html_table, inline_figure
+from prior.results.html import html_table, inline_figure, share_styles
 from prior.results.leaderboard import machine_text
 from prior.results.provenance import knob_tables
 from prior.results.view import load_view, value_text
@@ -147,6 +147,13 @@ def test_ids_of_two_figures_do_not_meet(tmp_path: Path) -> None:
         assert f"url(#{found})" in texts[-1]
     assert texts[0] != texts[1]
     assert 'aria-label="words"' in texts[0]
+
+
+def test_styles_are_named_once() -> None:
+    figures = ['<path style="fill: red"/><use style="fill: blue"/>', '<path style="fill: red"/>']
+    shared, css = share_styles(figures)
+    assert shared == ['<path class="s0"/><use class="s1"/>', '<path class="s0"/>']
+    assert css == ".s0{fill: red}\n.s1{fill: blue}"
 
 
 def test_marks_and_order_of_cells() -> None:
