@@ -198,7 +198,7 @@ def schema() -> None:
 
 @app.command()
 def tables(settings: Settings, out: Folder) -> None:
-    """Write the tables as Markdown and CSV."""
+    """Write the tables as Markdown, CSV and LaTeX."""
     from prior.results.tables import tables as run
 
     given = json.loads(settings)
@@ -208,14 +208,17 @@ def tables(settings: Settings, out: Folder) -> None:
 @app.command()
 def plots(settings: Settings, out: Folder) -> None:
     """Draw the plots and the example pictures as SVG and PNG."""
+    from prior.results.cards import data_cards
     from prior.results.examples import examples
     from prior.results.plots import plots as run
+    from prior.results.roc import roc_figures
 
-    given = json.loads(settings)
+    given, prepared = json.loads(settings), Path("data/prepared")
+    stems = [Path("predictions", job) for job in given["jobs"]]
     run(out.parent, [Path("models", name, "training.csv") for name in given["trained"]], given["tasks"])
-    examples(
-        [Path("predictions", job) for job in given["jobs"]], Path("data/prepared"), given["simulated"], out
-    )
+    examples(stems, prepared, given["simulated"], out)
+    roc_figures(stems, given["simulated"], out)
+    data_cards(prepared, given["datasets"], out)
 
 
 @app.command()
@@ -223,12 +226,7 @@ def page(settings: Settings, out: Out) -> None:
     """Write the self-contained page."""
     from prior.results.page import page as run
 
-    given = json.loads(settings)
-    facts = {
-        "experiment": given["experiment"],
-        "bundles": ", ".join(given["bundles"]),
-    }
-    run(out.parent, facts, given["tasks"], given["ablations"])
+    run(out.parent, json.loads(settings), Path("data/prepared"))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from prior.metrics.rows import (
 from prior.results.ablations import ablations
 from prior.results.aggregate import fold_averaged, load_scores
 from prior.results.differences import differences
+from prior.results.marks import marks
 from prior.results.ranks import ranks
 
 GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "metric"]
@@ -48,7 +49,7 @@ OMITTED_COLUMNS = [
     ),
     "reason",
 ]
-RUN_COLUMNS = ["run", "seconds", "commit", "hardware"]
+RUN_COLUMNS = ["run", "seconds", "commit", "hardware", "versions"]
 
 
 def aggregate(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
@@ -121,11 +122,13 @@ def _run_row(path: Path) -> dict[str, Any]:
     hardware = info.get("hardware", "")
     if not isinstance(hardware, str):
         hardware = json.dumps(hardware, sort_keys=True)
+    versions = {**info.get("libraries", {}), **({"python": info["python"]} if "python" in info else {})}
     return {
         "run": name,
         "seconds": info.get("seconds"),
         "commit": info["code"]["commit"],
         "hardware": hardware,
+        "versions": json.dumps(versions, sort_keys=True),
     }
 
 
@@ -145,8 +148,8 @@ def collect(
 ) -> None:
     """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json` and what is compared below `out`.
 
-    Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/ranks.csv`
-    and `tables/ablations.csv`.
+    Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/best.csv`,
+    `tables/ranks.csv` and `tables/ablations.csv`.
 
     Args:
         score_files: `scores/<task>/<dataset>/<protocol>-<setting>/<bundle>.parquet`, each with its `.npz`.
@@ -175,9 +178,8 @@ def collect(
     ]
     table = table.sort_values(order, na_position="first", kind="stable")
     _write_csv(table, out / "results.csv")
-    compared = {"differences": differences, "ranks": ranks} | (
-        {"ablations": ablations} if with_ablations else {}
-    )
+    compared = {"differences": differences, "best": marks, "ranks": ranks}
+    compared |= {"ablations": ablations} if with_ablations else {}
     for name, compare in compared.items():
         _write_csv(compare(rows, replicates), out / "tables" / f"{name}.csv")
     omitted = [row for path in sorted(prediction_files) for row in _omitted(read_json(path))]

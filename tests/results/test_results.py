@@ -236,15 +236,17 @@ def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None
     (results / "plots" / "examples_of_yesterday.png").write_bytes(b"")
     plots(results, [log])
     first = {path.name: path.read_bytes() for path in (results / "plots").iterdir()}
-    names = {"headline", "gains", "gain_map", "ranks", "pretraining_prior-described"}
+    names = {"headline", "gains", "forest", "gain_map", "ranks", "seeds", "pretraining_prior-described"}
     tasks = {"classification", "zero_shot", "retrieval", "segmentation", "detection"}
     assert {name.split(".")[0] for name in first} == names | {f"task_{task}" for task in tasks}
-    assert len(first) == 2 * 10
+    assert len(first) == 2 * 12
     assert all(b"SIMULATED DATA" in data for name, data in first.items() if name.endswith(".svg"))
     compared = [
         "headline.svg",
         "gains.svg",
+        "forest.svg",
         "gain_map.svg",
+        "seeds.svg",
         "ranks.svg",
         "task_detection.svg",
         "task_retrieval.svg",
@@ -264,14 +266,14 @@ def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None
     page(results)
     text = (results / "index.html").read_text()
     assert len(text.encode()) < 2 * 2**20
-    assert text.count("<section") == 7
+    assert text.count("<section") == 9
     assert 'src="http' not in text
     assert "<link" not in text
     assert "This checkpoint, not this objective" in text
     row = read_rows(results / "results.csv").query(
         "method == 'prior' and metric == 'map_40_75' and fraction == 0.1 and frozen and seed != seed"
     )
-    assert f'data-value="{row["value"].item():.3f}"' in text
+    assert f'data-order="{row["value"].item():.3f}"' in text
 
 
 def test_one_method_without_reference_still_gives_every_file(tmp_path: Path) -> None:
@@ -281,14 +283,14 @@ def test_one_method_without_reference_still_gives_every_file(tmp_path: Path) -> 
     wanted = ["segmentation", "detection"]
     tables(results, wanted)
     assert "Not evaluated" in (results / "tables" / "detection.md").read_text()
-    assert "Nothing to compare" in (results / "tables" / "ranks.md").read_text()
+    assert "Nothing to show" in (results / "tables" / "ranks.md").read_text()
     log = tmp_path / "models" / "prior-described-s0" / "training.csv"
     log.parent.mkdir(parents=True)
     log.write_text("stage,epoch,step\n")
     plots(results, [log], wanted)
     names = {path.stem for path in (results / "plots").glob("*.svg")}
     assert names == {
-        *("headline", "gains", "gain_map", "ranks", "pretraining_prior-described"),
+        *("headline", "gains", "forest", "gain_map", "ranks", "seeds", "pretraining_prior-described"),
         *("task_segmentation", "task_detection"),
     }
     page(results)
