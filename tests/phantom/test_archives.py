@@ -196,7 +196,7 @@ def test_folder_labels_boxes_and_reports(tmp_path: Path) -> None:
 
 
 def test_wrong_numbers_and_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown dataset 'nih'; choose one of .*nih_chestxray14"):
+    with pytest.raises(InputError, match=r"unknown dataset 'nih'; choose one of .*nih_chestxray14"):
         simulate_archive("nih", tmp_path, 3, 0, 64, 1)
     with pytest.raises(InputError, match="image_size is 8; give at least 64"):
         simulate_archive("folder", tmp_path, 3, 0, 8, 1)

@@ -69,12 +69,12 @@ def test_baselines_are_kept_once(run: Path) -> None:
     assert chance["value"].unique().tolist() == [0.2]
 
 
-def test_metrics_json_is_nested_by_task(run: Path) -> None:
+def test_metrics_json_holds_what_methods_are_compared_by(run: Path) -> None:
     metrics = json.loads((run / "results" / "metrics.json").read_text())
     assert set(metrics) == {"classification", "zero_shot", "retrieval", "segmentation", "detection"}
+    assert set(metrics["segmentation"]["siim"]) == {"dice_pooled@10%"}
     assert set(metrics["segmentation"]["siim"]["dice_pooled@10%"]) == {"random", "convirt", "prior"}
-    assert "dice_pooled@10% fine-tuned" in metrics["segmentation"]["siim"]
-    assert metrics["retrieval"]["mimic_cxr"]["r_at_10_i2t"]["chance"] == pytest.approx(10 / 120, abs=1e-4)
+    assert set(metrics["zero_shot"]["chexpert"]) == {"auroc_macro", "accuracy_5x200"}
 
 
 def test_omitted_cells_and_runs_are_listed(run: Path) -> None:
