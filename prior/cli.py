@@ -27,6 +27,9 @@ Code = Annotated[str, typer.Option(help="Digest of the job's code; other code do
 BundleFile = Annotated[Path, typer.Option(help="bundle.json of the bundle.")]
 Manifest = Annotated[Path, typer.Option(help="manifest.json of the prepared data set.")]
 Files = Annotated[list[Path], typer.Argument(help="Input files.")]
+BundleFolder = Annotated[
+    Path, typer.Argument(help="Folder of a bundle, such as models/convirt-default-s0.", show_default=False)
+]
 
 
 CELLS, FEATURES = Path(".work/cells"), Path(".work/features")
@@ -60,9 +63,12 @@ def show_protocol(
 @app.command()
 def simulate(settings: Settings, out: Out, workers: Workers = 1) -> None:
     """Write the raw folder of a simulated data set, in the real one's format."""
-    from prior.phantom.simulate import simulate as run
+    from prior.phantom.archives import simulate_archive
+    from prior.phantom.simulate import simulate as simulate_hospital
+    from prior.phantom.writers import SIMULATORS
 
     given = json.loads(settings)
+    run = simulate_archive if given["reader"] in SIMULATORS else simulate_hospital
     run(given["reader"], out.parent, given["images"], given["seed"], given["image_size"], workers)
 
 
@@ -192,7 +198,7 @@ def schema() -> None:
 
 @app.command()
 def tables(settings: Settings, out: Folder) -> None:
-    """Write the tables as Markdown and CSV."""
+    """Write the tables as Markdown, CSV and LaTeX."""
     from prior.results.tables import tables as run
 
     given = json.loads(settings)
@@ -202,14 +208,17 @@ def tables(settings: Settings, out: Folder) -> None:
 @app.command()
 def plots(settings: Settings, out: Folder) -> None:
     """Draw the plots and the example pictures as SVG and PNG."""
+    from prior.results.cards import data_cards
     from prior.results.examples import examples
     from prior.results.plots import plots as run
+    from prior.results.roc import roc_figures
 
-    given = json.loads(settings)
+    given, prepared = json.loads(settings), Path("data/prepared")
+    stems = [Path("predictions", job) for job in given["jobs"]]
     run(out.parent, [Path("models", name, "training.csv") for name in given["trained"]], given["tasks"])
-    examples(
-        [Path("predictions", job) for job in given["jobs"]], Path("data/prepared"), given["simulated"], out
-    )
+    examples(stems, prepared, given["simulated"], out)
+    roc_figures(stems, given["simulated"], out)
+    data_cards(prepared, given["datasets"], out)
 
 
 @app.command()
@@ -217,12 +226,80 @@ def page(settings: Settings, out: Out) -> None:
     """Write the self-contained page."""
     from prior.results.page import page as run
 
-    given = json.loads(settings)
-    facts = {
-        "experiment": given["experiment"],
-        "bundles": ", ".join(given["bundles"]),
-    }
-    run(out.parent, facts, given["tasks"], given["ablations"])
+    run(out.parent, json.loads(settings), Path("data/prepared"))
+
+
+@app.command()
+def published(
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+) -> None:
+    """Print what papers report, as Markdown; it is never mixed with what was measured here."""
+    from prior.results.published_tables import published_markdown
+
+    print(published_markdown(task, dataset), end="")
+
+
+@app.command()
+def compare(
+    old: Annotated[str | None, typer.Argument(help="Revision, results.csv, or a folder with one.")] = None,
+    new: Annotated[str | None, typer.Argument(help="The other side.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Old side; the new one is what is given, or the working results.")
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="Compare with what papers report.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of Markdown.")] = False,
+) -> None:
+    """Print what changed between two results, and whether beyond the noise."""
+    from prior.results.change_report import compare as run
+
+    print(run([old, new], against, published, as_json))
+
+
+@app.command()
+def export(
+    bundle: BundleFolder,
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of measurements for the model card.", show_default="results/results.csv, if any"
+        ),
+    ] = None,
+) -> None:
+    """Write a bundle for timm, transformers and ONNX runtimes, with a model card."""
+    from prior.export.export import export as run
+
+    run(bundle, out, results)
+
+
+@app.command()
+def embed(
+    bundle: BundleFolder,
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG or DICOM files, or folders of them.")],
+    out: Annotated[
+        Path | None, typer.Option(help=".jsonl or .parquet file to write.", show_default="print JSON lines")
+    ] = None,
+) -> None:
+    """Write one embedding per image."""
+    from prior.export.embed import embed as run
+
+    run(bundle, images, out)
+
+
+@app.command("zero-shot")
+def zero_shot(
+    image: Annotated[Path, typer.Argument(help="PNG, JPEG or DICOM file.")],
+    bundle: Annotated[Path, typer.Option(help="Folder of a bundle that was trained on reports.")],
+    prompts: Annotated[str, typer.Option(help="YAML file of prompts, or findings separated by commas.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the heat map of every finding to this .png or .svg.")
+    ] = None,
+) -> None:
+    """Score findings on one image by prompts, without training."""
+    from prior.export.zero_shot import zero_shot as run
+
+    print(json.dumps(run(image, bundle, prompts, picture), indent=1))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 The Snakefile asks this module and nothing else, so that the graph is one function of `Params`.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import cached_property
@@ -15,7 +16,7 @@ from prior.encoders.weights import HUB, check_weights
 from prior.errors import InputError
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
-from prior.protocols import Protocol, load_protocol
+from prior.protocols import Protocol, load_protocol, load_sources
 from prior.results import names
 from prior.tasks import TASKS
 
@@ -178,7 +179,22 @@ class Graph:
             "trained": self.trained(),
             "ablations": self.has_variants(),
             "jobs": self.jobs(),
+            "datasets": self.datasets,
             "simulated": any(self.params.datasets[name].root is None for name in self.datasets),
+        }
+
+    def page_settings(self) -> dict[str, Any]:
+        """What the page shows beside the results: parameters in use, and the protocols (by their digest)."""
+        params = self.params.model_dump(mode="json", exclude={"methods", "data_root"})
+        params["datasets"] = {name: params["datasets"][name] for name in self.datasets}
+        params["method_settings"] = {name: params["method_settings"][name] for name in self.params.methods}
+        used = {(e.protocol, e.task, e.setting): None for e in self.evaluations.values()}
+        stated = [[*place, load_protocol(*place).knobs, load_sources(*place)] for place in used]
+        return {
+            **self.results_settings(),
+            "params": params,
+            "protocols": [list(place) for place in used],
+            "knobs": hashlib.sha256(canonical(stated).encode()).hexdigest()[:16],
         }
 
     def protocol(self, stem: str) -> Protocol:
@@ -208,9 +224,13 @@ class Graph:
         """Tables below `results/`."""
         return names.table_files(self.tasks(), self.has_variants())
 
+    def manifest_files(self) -> list[str]:
+        """Manifests of the data sets in use, from which the page takes counts and hashes."""
+        return [f"data/prepared/{name}/manifest.json" for name in self.datasets]
+
     def plot_files(self) -> list[str]:
         """Plots and example pictures below `results/`."""
-        return names.plot_files(self.trained(), self.tasks(), self.jobs())
+        return names.plot_files(self.trained(), self.tasks(), self.jobs(), self.datasets)
 
     def tasks(self) -> list[str]:
         """Downstream tasks of the experiment, in the order of `evaluations`."""
@@ -281,6 +301,6 @@ STAGE_MODULES = {
     "score": ["prior.metrics.score"],
     "collect": ["prior.results.collect"],
     "tables": ["prior.results.tables"],
-    "plots": ["prior.results.plots", "prior.results.examples"],
+    "plots": ["prior.results.plots", "prior.results.examples", "prior.results.roc", "prior.results.cards"],
     "page": ["prior.results.page"],
 }

@@ -16,6 +16,7 @@ LIGHT = [
     "prior.metrics.score",
     "prior.results.collect",
     "prior.results.page",
+    "prior.results.change_report",
 ]
 
 

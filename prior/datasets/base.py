@@ -1,5 +1,7 @@
 """What a reader returns, and the checks that all readers share."""
 
+import os
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +90,7 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path} is missing; copy it into the raw folder")
     try:
         frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
-    except (ValueError, OSError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read as csv ({error}); replace the file") from None
     frame.columns = frame.columns.str.strip()
     missing = [name for name in required if name not in frame.columns]
@@ -152,7 +154,8 @@ def require_unique(frame: pd.DataFrame, name: str, path: Path) -> None:
 
 def require_files(root: Path, sources: pd.Series, listed_in: Path) -> None:
     """Stop if a listed image is not on disk."""
-    lost = [source for source in sources if not (root / source).is_file()]
+    # os.path answers False where a path cannot exist (a name that is too long); Path raises.
+    lost = [source for source in sources if not os.path.isfile(root / source)]
     if lost:
         raise InputError(
             f"{root / lost[0]} is listed in {listed_in} but does not exist ({len(lost)} of {len(sources)} "

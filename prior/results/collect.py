@@ -13,17 +13,19 @@ from prior.errors import InputError
 from prior.metrics.arrays import Floats
 from prior.metrics.rows import (
     AGGREGATED_COLUMNS,
+    BASELINES,
     COUNT_COLUMNS,
     METHOD_COLUMNS,
-    PRIMARY,
     SETTING_COLUMNS,
     aggregated,
     fraction_text,
     method_labels,
+    primary,
 )
 from prior.results.ablations import ablations
 from prior.results.aggregate import fold_averaged, load_scores
 from prior.results.differences import differences
+from prior.results.marks import marks
 from prior.results.ranks import ranks
 
 GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "metric"]
@@ -32,7 +34,6 @@ DECIMAL_COLUMNS = [
     *("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p", "p_holm"),
     "mean_rank",
 ]
-HEADLINES = {"zero_shot": ["accuracy_5x200"], "retrieval": ["r_at_10_t2i"], "grounding": ["cnr", "miou"]}
 OMITTED_COLUMNS = [
     *(
         "method",
@@ -48,7 +49,7 @@ OMITTED_COLUMNS = [
     ),
     "reason",
 ]
-RUN_COLUMNS = ["run", "seconds", "commit", "hardware"]
+RUN_COLUMNS = ["run", "seconds", "commit", "hardware", "versions"]
 
 
 def aggregate(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
@@ -85,21 +86,19 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Nested means for `dvc metrics diff`: task → data set → metric@fraction → method, four digits."""
+    """Nested means for `dvc metrics diff`: task → data set → metric@fraction → method, four digits.
+
+    Only what methods are compared by, so that a difference stays readable: the primary cell of every task and
+    data set (frozen, at 10 % where labels are used), and the accuracy on 5x200.
+    """
     found: dict[str, Any] = {}
     means = aggregated(table)
-    means = means[(means["finding"] == "") & means["value"].notna()]
-    for row, label in zip(means.to_dict("records"), method_labels(means), strict=True):
-        task = row["task"]
-        baseline = pd.isna(row["fraction"]) and task not in HEADLINES
-        if row["metric"] not in [PRIMARY[task], *HEADLINES.get(task, [])]:
-            continue
+    chosen = pd.concat([primary(means), means[means["metric"] == "accuracy_5x200"]])
+    chosen = chosen[chosen["value"].notna() & ~chosen["method"].isin(BASELINES)]
+    for row, label in zip(chosen.to_dict("records"), method_labels(chosen), strict=True):
         at = "" if pd.isna(row["fraction"]) else "@" + fraction_text(row["fraction"]).replace(" ", "")
-        if baseline and not row["frozen"]:
-            continue
-        name = f"{row['metric']}{at}" + ("" if row["frozen"] else " fine-tuned")
-        dataset = found.setdefault(task, {}).setdefault(row["dataset"], {})
-        dataset.setdefault(name, {})[label] = round(row["value"], 4)
+        dataset = found.setdefault(row["task"], {}).setdefault(row["dataset"], {})
+        dataset.setdefault(row["metric"] + at, {})[label] = round(row["value"], 4)
     return found
 
 
@@ -121,11 +120,13 @@ def _run_row(path: Path) -> dict[str, Any]:
     hardware = info.get("hardware", "")
     if not isinstance(hardware, str):
         hardware = json.dumps(hardware, sort_keys=True)
+    versions = {**info.get("libraries", {}), **({"python": info["python"]} if "python" in info else {})}
     return {
         "run": name,
         "seconds": info.get("seconds"),
         "commit": info["code"]["commit"],
         "hardware": hardware,
+        "versions": json.dumps(versions, sort_keys=True),
     }
 
 
@@ -145,8 +146,8 @@ def collect(
 ) -> None:
     """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json` and what is compared below `out`.
 
-    Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/ranks.csv`
-    and `tables/ablations.csv`.
+    Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/best.csv`,
+    `tables/ranks.csv` and `tables/ablations.csv`.
 
     Args:
         score_files: `scores/<task>/<dataset>/<protocol>-<setting>/<bundle>.parquet`, each with its `.npz`.
@@ -175,9 +176,8 @@ def collect(
     ]
     table = table.sort_values(order, na_position="first", kind="stable")
     _write_csv(table, out / "results.csv")
-    compared = {"differences": differences, "ranks": ranks} | (
-        {"ablations": ablations} if with_ablations else {}
-    )
+    compared = {"differences": differences, "best": marks, "ranks": ranks}
+    compared |= {"ablations": ablations} if with_ablations else {}
     for name, compare in compared.items():
         _write_csv(compare(rows, replicates), out / "tables" / f"{name}.csv")
     omitted = [row for path in sorted(prediction_files) for row in _omitted(read_json(path))]

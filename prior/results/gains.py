@@ -1,12 +1,14 @@
 """Figures of paired differences: gains over the untrained encoder, as dots and as one map of everything."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from prior.metrics.rows import PRIMARY, TASK_TITLES, WITHOUT_ENCODER, fraction_text
+from prior.metrics.rows import DIAGNOSTIC_TASKS, PRIMARY, TASK_TITLES, WITHOUT_ENCODER, fraction_text
 from prior.results.compared import labelled
+from prior.results.marks import LEVEL
 from prior.results.panels import Styles, dot_panel, empty_figure, grid_of, heading, styles_of, subplots
 from prior.results.style import INK, save
 from prior.results.view import metric_title
@@ -16,14 +18,14 @@ CELL_INK = "#1d1d1f"
 MAP_COLOURS = "RdBu"
 
 
-def gains_over_nothing(differences: pd.DataFrame) -> pd.DataFrame:
-    """Differences of the leading metrics over `random`, or over `chance` where `random` has no row.
+def gains_over(differences: pd.DataFrame, references: Sequence[str]) -> pd.DataFrame:
+    """Differences of the leading metrics over each of `references` that has a row.
 
     Returns:
-        Rows with `label` (method), `value`, and `place` (task, data set, what they are over), in their order.
+        Rows with `label` (method), `value`, and `panel` and `at` (task and data set; share), in their order.
     """
     leading = differences["metric"] == differences["task"].map(PRIMARY)
-    over = differences["reference"].isin(["random", "chance"])
+    over = differences["reference"].isin(references) & ~differences["task"].isin(DIAGNOSTIC_TASKS)
     chosen = labelled(differences[leading & over & ~differences["method"].isin(WITHOUT_ENCODER)])
     tuned = np.where(chosen["frozen"], "", " tuned")
     share = chosen["fraction"].map(lambda f: "" if pd.isna(f) else fraction_text(f))
@@ -31,10 +33,14 @@ def gains_over_nothing(differences: pd.DataFrame) -> pd.DataFrame:
     return chosen.rename(columns={"difference": "value"}).assign(panel=panel, at=share + tuned)
 
 
-def gain_figure(gains: pd.DataFrame, styles: Styles, simulated: bool, caption: str, out: Path) -> None:
-    """Paired gain of each primary metric with interval: a panel per task and data set, a row per method."""
+def gain_figure(
+    gains: pd.DataFrame, text: str, styles: Styles, simulated: bool, caption: str, out: Path
+) -> None:
+    """Paired gain of each primary metric with interval: a panel per task and data set, a row per method.
+
+    Where Holm's rule was applied (`p_holm`), a hollow mark is a difference that is not significant.
+    """
     chosen = gains[gains["role"] == "primary"]
-    text = "Paired gain at 10 % of the labels, frozen encoders"
     if chosen.empty:
         save(empty_figure(text, simulated), out)
         return
@@ -46,7 +52,8 @@ def gain_figure(gains: pd.DataFrame, styles: Styles, simulated: bool, caption: s
         reference = rows["reference"].iloc[0]
         absent = {reference: "reference"}
         absent |= {} if reference == "random" else dict.fromkeys(styles, "no text encoder")
-        dot_panel(axes, rows, styles, names=place % columns == 0, absent=absent)
+        hollow = set(rows.loc[rows["p_holm"] >= LEVEL, "label"])
+        dot_panel(axes, rows, styles, names=place % columns == 0, absent=absent, hollow=hollow)
         axes.axvline(0, color=INK, linewidth=0.9)
         axes.set_title(panel, fontsize=8.5)
         axes.set_xlabel(f"{metric_title(rows['metric'].iloc[0])},\nover {reference}", fontsize=7.5)

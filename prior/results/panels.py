@@ -1,6 +1,6 @@
 """The panels that figures are made of: a row per method, dots with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,12 @@ def _marks(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def dot_panel(
-    axes: Axes, rows: pd.DataFrame, styles: Styles, names: bool, absent: Mapping[str, str] | None = None
+    axes: Axes,
+    rows: pd.DataFrame,
+    styles: Styles,
+    names: bool,
+    absent: Mapping[str, str] | None = None,
+    hollow: Collection[str] = (),
 ) -> None:
     """One dot with interval per method.
 
@@ -88,13 +93,15 @@ def dot_panel(
         styles: the rows from top to bottom.
         names: whether this panel names them.
         absent: why a method has no value; others say `not applicable`.
+        hollow: methods whose mark is drawn hollow.
     """
     for place, (label, (colour, marker)) in enumerate(styles.items()):
         group = rows[rows["label"] == label]
         if len(group) and group["value"].notna().all():
+            fill, edge = ("white", colour) if label in hollow else (colour, "white")
             axes.errorbar(
                 group["value"], [place], xerr=errors(group), color=colour, marker=marker, elinewidth=1.6,
-                markersize=5.5, markeredgecolor="white", markeredgewidth=0.6, linestyle="",
+                markersize=5.5, markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=0.8, linestyle="",
             )  # fmt: skip
         else:
             _say(axes, place, (absent or {}).get(label, "not applicable"))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from prior.metrics.rows import PRIMARY, TASK_TITLES
+from prior.metrics.rows import PRIMARY, TASK_TITLES, read_rows
 from prior.results.compared import labelled
-from prior.results.gains import gain_figure, gain_map, gains_over_nothing
+from prior.results.differences import CORRECTED
+from prior.results.gains import gain_figure, gain_map, gains_over
 from prior.results.losses import loss_figures
 from prior.results.panels import (
     ROW,
@@ -22,6 +23,7 @@ from prior.results.panels import (
     styles_of,
     subplots,
 )
+from prior.results.seeds import seed_figure
 from prior.results.style import figure_style, method_style, save
 from prior.results.view import checkpoint_note, headline, load_view, methods_in_order, metric_title
 
@@ -35,6 +37,8 @@ TASK_METRICS = {
     "prototypes": ["dead_prototypes", "assignment_entropy", "used_perplexity"],
 }
 """What a task's figure shows; of a task that is not named, the leading metric."""
+FOREST = f"Paired difference to {CORRECTED}"
+HOLLOW = "Hollow: not significant at 5 % by Holm's rule over the methods of a panel."
 
 
 def curves(view: pd.DataFrame, task: str, out: Path) -> None:
@@ -137,12 +141,18 @@ def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None =
     simulated, caption = bool(view["simulated"].any()), checkpoint_note(view)
     styles = method_style(methods_in_order(view, encoders=True))
     measured = view[~view["baseline"]]
-    gains = gains_over_nothing(pd.read_csv(results / "tables" / "differences.csv"))
+    differences = pd.read_csv(results / "tables" / "differences.csv")
+    gains = gains_over(differences, ["random", "chance"])
+    corrected = gains_over(differences, [CORRECTED])
+    gain, forest = (text + " at 10 % of the labels, frozen encoders" for text in ("Paired gain", FOREST))
     with figure_style():
         headline_figure(view, styles, out / "headline")
-        gain_figure(gains, styles, simulated, caption, out / "gains")
+        gain_figure(gains, gain, styles, simulated, caption, out / "gains")
+        key = "\n".join(filter(None, [HOLLOW, caption]))
+        gain_figure(corrected, forest, styles, simulated, key, out / "forest")
         gain_map(gains, styles, simulated, caption, out / "gain_map")
         rank_figure(pd.read_csv(results / "tables" / "ranks.csv"), styles, simulated, caption, out / "ranks")
+        seed_figure(read_rows(results / "results.csv"), styles, simulated, caption, out / "seeds")
         loss_figures(training, simulated, out)
         for task in tasks or list(dict.fromkeys(measured["task"])):
             rows = measured[measured["task"] == task]

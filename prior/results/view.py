@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from prior.metrics.rows import (
@@ -10,6 +11,7 @@ from prior.metrics.rows import (
     METHOD_COLUMNS,
     PRIMARY,
     SETTING_COLUMNS,
+    TEXT_COLUMNS,
     WITHOUT_ENCODER,
     aggregated,
     fraction_text,
@@ -88,24 +90,42 @@ def _repeat_baselines(view: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([view[~baseline], repeated[view.columns]], ignore_index=True)
 
 
+def _with_marks(view: pd.DataFrame, best_csv: Path) -> pd.DataFrame:
+    """Add `mark`: `best`, `not worse` or nothing, from what `collect` compared; only of macro metrics."""
+    if not best_csv.exists():
+        return view.assign(mark="")
+    key = [*SETTING_COLUMNS, "fraction", "metric", *METHOD_COLUMNS]
+    best = pd.read_csv(best_csv, dtype=dict.fromkeys(TEXT_COLUMNS, str)).assign(finding="")
+    text = [name for name in key if name in TEXT_COLUMNS]
+    best[text] = best[text].fillna("")
+    if best.empty:
+        return view.assign(mark="")
+    merged = view.merge(best[[*key, "finding", "mark"]], on=[*key, "finding"], how="left")
+    return merged.assign(mark=merged["mark"].fillna(""))
+
+
 def load_view(results_csv: Path) -> pd.DataFrame:
     """Read `results.csv` into one row per method, setting, fraction, metric and finding.
 
     Returns:
         The aggregated rows with `label` (method in words), `setting` (data set, protocol, head), `at`
-        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `baseline` and `encoder`, ordered
-        for display.
+        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `baseline`, `encoder`, `mark` and
+        `role` (`primary` or `exploratory`), ordered for display.
     """
     view = _repeat_baselines(_with_seeds(read_rows(results_csv)))
+    view = _with_marks(view, results_csv.parent / "tables" / "best.csv")
     view["label"] = method_labels(view)
     view["setting"] = [setting_text({str(k): v for k, v in row.items()}) for row in view.to_dict("records")]
     view["at"] = view["fraction"].map(fraction_text)
     view["metric_title"] = view["metric"].map(metric_title)
     view["baseline"] = view["method"].isin(BASELINES)
     view["encoder"] = ~view["method"].isin(WITHOUT_ENCODER)
+    leading = view.index.isin(headline(view).index)
+    view["role"] = np.where(leading, "primary", "exploratory")
     rank = {label: place for place, label in enumerate(METHOD_ORDER)}
     view["rank"] = view["label"].map(rank).fillna(len(rank))
-    order = ["task", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
+    view["place"] = view["task"].map({task: place for place, task in enumerate(PRIMARY)})
+    order = ["place", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
     ascending = [name != "frozen" for name in order]
     return view.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
 

@@ -47,9 +47,10 @@ def evaluate(
     marked = marked_findings(data)
     phrasings = {finding: prompts[finding]["positive"] for finding in marked if finding in prompts}
     if not phrasings:
+        # The labels themselves may be phrases of reports, which no log may hold.
         raise InputError(
             f"{data.root}: prompts `{protocol['prompts']}` has no phrasing for a finding with masks or boxes "
-            f"(marked: {', '.join(marked) or 'nothing'}); choose another dataset or add a prompt file"
+            f"(labels of its boxes and masks: {len(marked)}); choose another dataset or add a prompt file"
         )
     embedder = Embedder(bundle)
     pixels = data.pixels(bundle.info.image.input_size, protocol["fit"])

@@ -7,14 +7,14 @@ import pytest
 from prior.metrics.intervals import interval
 from prior.results.ablations import ablations, full_variant
 from prior.results.compared import ablation_tables, difference_tables, rank_tables
-from prior.results.gains import gains_over_nothing
+from prior.results.gains import gains_over
+from prior.results.html import html_table
 from prior.results.losses import smoothed
-from prior.results.page import html_table
 from prior.results.panels import dot_panel, subplots
 from prior.results.ranks import mean_ranks, ranks
 from prior.results.style import method_style
-from prior.results.tables import parts
 from prior.results.view import checkpoint_note
+from prior.results.wide import parts
 
 TASKS = {
     "classification": ("auroc_macro", 0.1),
@@ -208,4 +208,4 @@ def test_differences_of_many_methods_have_a_line_each() -> None:
     ]
     assert len(table) == 20
     assert table.iloc[0]["labels"] == "10 % (primary)"
-    assert len(gains_over_nothing(frame)) == 20
+    assert len(gains_over(frame, ["random", "chance"])) == 20

@@ -142,7 +142,7 @@ def test_omitted_without_text_maps_or_positives(tmp_path):
 
 def test_findings_without_phrasings_are_named(tmp_path):
     dataset(tmp_path, {"Hernia": [1.0, 0.0]}, [])
-    with pytest.raises(InputError, match="marked: Hernia"):
+    with pytest.raises(InputError, match="boxes and masks: 1"):
         run(tmp_path, mark(tmp_path, [(0, "Hernia", "left")]), model(tmp_path, 2))
-    with pytest.raises(InputError, match="marked: nothing"):
+    with pytest.raises(InputError, match="boxes and masks: 0"):
         run(tmp_path, mark(tmp_path, []), model(tmp_path, 2))

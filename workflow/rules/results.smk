@@ -41,7 +41,10 @@ rule plots:
     input:
         expand("results/{file}", file=graph.collected_files()),
         expand("models/{bundle}/training.csv", bundle=graph.bundles),
-        expand("predictions/{job}.json", job=graph.jobs()),
+        expand(
+            "predictions/{job}.{suffix}", job=graph.jobs(), suffix=["json", "parquet"]
+        ),
+        graph.manifest_files(),
     output:
         report(
             expand("results/{file}", file=graph.plot_files()),
@@ -66,6 +69,7 @@ rule page:
     input:
         expand("results/{file}", file=graph.collected_files()),
         expand("results/{file}", file=graph.plot_files()),
+        graph.manifest_files(),
     output:
         report("results/index.html", category="Page", caption="../report/page.rst"),
     log:
@@ -73,7 +77,7 @@ rule page:
     conda:
         "../envs/prior.yaml"
     params:
-        settings=RESULTS,
+        settings=job.settings("page"),
         code=job.code("page"),
     shell:
         "prior page --settings {params.settings:q} --out {output} > {log} 2>&1"

@@ -1,0 +1,155 @@
+"""ChestX-Det as released: 13 classes with boxes and polygons on NIH images (Liu et al. 2020; Apache-2.0)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prior.datasets import base
+from prior.datasets.object_cxr import POLYGON, raster_shape, shape_to_rle
+from prior.datasets.raw_files import read_json, require_inside, require_list
+from prior.errors import InputError
+
+LISTS = {"train": "ChestX_Det_train.json", "test": "ChestX_Det_test.json"}
+FOLDERS = {"train": ("train_data", "train"), "test": ("test_data", "test")}
+FINDINGS = (
+    "Atelectasis",
+    "Calcification",
+    "Cardiomegaly",
+    "Consolidation",
+    "Diffuse Nodule",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Fracture",
+    "Mass",
+    "Nodule",
+    "Pleural Thickening",
+    "Pneumothorax",
+)
+SIDES = ["x_min", "y_min", "x_max", "y_max"]
+FARTHEST = 100_000
+
+
+def read(root: Path) -> base.RawDataset:
+    """Read both lists; every image was read for all 13 classes, so those not named are absent.
+
+    Patients are those of NIH. A polygon without area gives no mask; the notes count them.
+
+    Raises:
+        InputError: a list, entry, class, box or image file is missing or wrong.
+    """
+    base.require_folder(
+        root, "chestx_det_release", f"{', '.join(LISTS.values())}, train_data/ and test_data/"
+    )
+    items = [(side, item) for side, name in LISTS.items() for item in _items(root / name)]
+    folders = {side: _folder(root, side) for side in LISTS}
+    source = pd.Series([f"{folders[side]}/{item['file_name']}" for side, item in items])
+    ids = pd.Series([item["file_name"].rsplit(".", 1)[0] for _, item in items])
+    if ids.duplicated().any():
+        raise InputError(f"{root}: image {ids[ids.duplicated()].iloc[0]} is listed twice; correct the lists")
+    for side, name in LISTS.items():
+        base.require_files(root, source[[side == part for part, _ in items]], root / name)
+    boxes = [row for image, (side, item) in zip(ids, items, strict=True) for row in _boxes(image, item)]
+    masks, flat = _masks(root, source, ids, [item for _, item in items])
+    return base.RawDataset(
+        name="chestx_det_release",
+        layout=", ".join(LISTS.values()),
+        root=root,
+        images=_images(ids, source, [side for side, _ in items]),
+        labels=_labels(ids, [item for _, item in items]),
+        boxes=pd.DataFrame(boxes, columns=["image_id", "label", *SIDES]),
+        masks=masks,
+        patient_family="nih",
+        notes={"polygons without area": flat},
+    )
+
+
+def _items(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of one list, checked."""
+    items = require_list(read_json(path), ("file_name", "syms", "boxes", "polygons"), path, "images")
+    for position, item in enumerate(items):
+        parts = [item[name] for name in ("syms", "boxes", "polygons")]
+        if not isinstance(item["file_name"], str) or not all(isinstance(part, list) for part in parts):
+            raise InputError(f"{path}: entry {position} is not as released; correct it")
+        name = item["file_name"]
+        if not name.split("_")[0].isdigit():
+            raise InputError(f"{path}: {name!r} is no NIH image name such as 00000061_012.png; correct it")
+        if len({len(part) for part in parts}) != 1:
+            counts = " / ".join(str(len(part)) for part in parts)
+            raise InputError(f"{path}: {name} has {counts} syms / boxes / polygons; correct it")
+        unknown = [label for label in item["syms"] if label not in FINDINGS]
+        if unknown:
+            raise InputError(f"{path}: class {unknown[0]!r} of {name} is none of {', '.join(FINDINGS)}")
+        for box in item["boxes"]:
+            if not _is_numbers(box, 4) or box[2] <= box[0] or box[3] <= box[1]:
+                raise InputError(
+                    f"{path}: box {box} of {name} is not left, top, right, bottom; correct or remove it"
+                )
+        if not all(
+            isinstance(outline, list) and all(_is_numbers(p, 2) for p in outline) for outline in parts[2]
+        ):
+            raise InputError(f"{path}: a polygon of {name} is no list of points; correct it")
+    require_inside(pd.Series([item["file_name"] for item in items], dtype=str), path)
+    return items
+
+
+def _is_numbers(value: Any, count: int) -> bool:
+    """Whether `value` is a list of `count` numbers that a place in an image can have."""
+    right = isinstance(value, list) and len(value) == count
+    return right and all(isinstance(x, int | float) and abs(x) < FARTHEST for x in value)
+
+
+def _folder(root: Path, side: str) -> str:
+    return next((name for name in FOLDERS[side] if (root / name).is_dir()), FOLDERS[side][0])
+
+
+def _images(ids: pd.Series, source: pd.Series, sides: list[str]) -> pd.DataFrame:
+    patient = ids.str.split("_").str[0].astype(int).astype(str)
+    return pd.DataFrame(
+        {
+            "image_id": ids,
+            "study_id": ids,
+            "patient_id": patient,
+            "study_order": base.study_order(patient, ids),
+            "view": None,
+            "sex": None,
+            "age": np.nan,
+            "site": None,
+            "source": source,
+            "official_split": sides,
+        }
+    )
+
+
+def _labels(ids: pd.Series, items: list[dict[str, Any]]) -> pd.DataFrame:
+    present = {
+        label.replace(" ", "_"): [float(label in item["syms"]) for item in items] for label in FINDINGS
+    }
+    return pd.DataFrame({"image_id": ids, **present})
+
+
+def _boxes(image: str, item: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (image, label.replace(" ", "_"), *map(float, box))
+        for label, box in zip(item["syms"], item["boxes"], strict=True)
+    ]
+
+
+def _masks(
+    root: Path, source: pd.Series, ids: pd.Series, items: list[dict[str, Any]]
+) -> tuple[pd.DataFrame, int]:
+    """Fill the polygons; return the masks and how many polygons have no area."""
+    rows, flat = [], 0
+    for image, file, item in zip(ids, source, items, strict=True):
+        if not item["syms"]:
+            continue
+        height, width = raster_shape(root / file)
+        for label, outline in zip(item["syms"], item["polygons"], strict=True):
+            numbers = [round(x) for point in outline for x in point]
+            if len(outline) < 3:
+                flat += 1
+                continue
+            rows.append((image, label.replace(" ", "_"), shape_to_rle((POLYGON, numbers), height, width)))
+    return pd.DataFrame(rows, columns=["image_id", "label", "rle"], dtype=str), flat

@@ -1,0 +1,1 @@
+"""Trained models outside the benchmark: exports for other libraries, embeddings, scores of single images."""

@@ -1,0 +1,98 @@
+"""Data cards: sizes of the splits, balance of the labels, and what the splits share, from the manifests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from prior.data.files import read_json
+from prior.results.panels import empty_figure, heading, subplots
+from prior.results.style import NEUTRAL, PALETTE, figure_style, save
+
+STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
+PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
+
+
+def _bars(
+    axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], lines: int
+) -> None:
+    """A row per name, cut into its parts; `lines` rows have room, so that rows of two panels are alike."""
+    names = list(shares)
+    left = [0.0] * len(names)
+    for part, colour in colours.items():
+        widths = [shares[name].get(part, 0.0) for name in names]
+        axes.barh(range(len(names)), widths, left=left, label=part, color=colour)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_ylim(max(lines, len(names)) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=6.5, borderaxespad=0.2, handlelength=1.1,
+        handletextpad=0.4, columnspacing=0.9,
+    )  # fmt: skip
+
+
+def overlap_text(manifest: Mapping[str, Any]) -> str:
+    """What the parts of each split have in common."""
+    found = []
+    for preset, kinds in manifest["leaks"].items():
+        shared = [
+            f"{count} {kind.replace('_', ' ')} ({pair})"
+            for kind, pairs in kinds.items()
+            for pair, count in pairs.items()
+            if count
+        ]
+        none = "no patient, study, identical image or report in two parts"
+        found.append(f"Split {preset}: {', '.join(shared) or none}.")
+    return "\n".join(found)
+
+
+def data_card(manifest: Mapping[str, Any], out: Path) -> None:
+    """Draw one data set's card.
+
+    Args:
+        manifest: as preparation wrote it.
+        out: path without suffix.
+    """
+    counts, simulated = manifest["counts"], bool(manifest["simulated"])
+    text = f"Data: {manifest['dataset']}"
+    findings = {name: states for name, states in counts.get("findings", {}).items() if sum(states.values())}
+    with figure_style():
+        if not manifest["splits"]:
+            save(empty_figure(text, simulated), out)
+            return
+        splits = {
+            preset: {part: found["images"] for part, found in parts.items()}
+            for preset, parts in manifest["splits"].items()
+        }
+        rows = max(len(findings), len(splits), 2)
+        figure, grid = subplots(1, 2, (7.6, 0.19 * rows + 1.7), gridspec_kw={"width_ratios": [1.3, 1]})
+        labels, parts = grid[0]
+        if findings:
+            total = {name: sum(states.values()) for name, states in findings.items()}
+            shares = {n: {state: 100 * c / total[n] for state, c in s.items()} for n, s in findings.items()}
+            _bars(labels, shares, STATES, rows)
+            labels.set_xlabel("% of the images")
+        else:
+            labels.set_axis_off()
+            labels.text(0, 0.5, "no labels", color=NEUTRAL)
+        _bars(parts, splits, PARTS, rows)
+        parts.set_xlabel("images")
+        people = "" if counts["patients"] is None else f", {counts['patients']} patients"
+        sizes = f"{counts['images']} images{people}, {counts['reports']} reports, {counts['boxes']} boxes, "
+        sizes += f"{counts['images_with_masks']} images with masks."
+        heading(figure, text, simulated, f"{sizes}\n{overlap_text(manifest)}")
+        save(figure, out)
+
+
+def data_cards(prepared: Path, datasets: list[str], out: Path) -> None:
+    """Draw `data_<name>` of every data set.
+
+    Args:
+        prepared: `data/prepared`, which holds a folder with `manifest.json` for each of `datasets`.
+        datasets: their names.
+        out: folder.
+    """
+    for name in datasets:
+        data_card(read_json(prepared / name / "manifest.json"), out / f"data_{name}")

@@ -1,0 +1,141 @@
+"""A side of a comparison: results of a Git revision, a file or a folder, with parameters where at hand."""
+
+import io
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from prior.errors import InputError
+from prior.metrics.rows import AGGREGATED_COLUMNS, FLAG_COLUMNS, TEXT_COLUMNS
+
+RESULTS = "results/results.csv"
+PARAMS = "params.yaml"
+WORKING = "results"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Results of one side.
+
+    Attributes:
+        name: as the user gave it.
+        rows: all rows of its `results.csv`.
+        params: its `params.yaml`; None where that is not at hand.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    params: Mapping[str, Any] | None
+
+
+def parse_results(text: str, where: str) -> pd.DataFrame:
+    """Rows of a `results.csv`, text columns as text and flags as booleans.
+
+    Args:
+        text: content of the file.
+        where: what the message names when something is wrong.
+
+    Raises:
+        InputError: it is no table, lacks columns, or holds something that is no number or flag.
+    """
+    try:
+        frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT_COLUMNS, str))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"{where} is no table: {error}") from None
+    missing = [name for name in AGGREGATED_COLUMNS if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"{where} lacks the columns {', '.join(missing)}; give a results.csv that `prior collect` wrote"
+        )
+    if frame.empty:
+        raise InputError(f"{where} has no rows; run the evaluation first (`snakemake all_benchmarks`)")
+    frame[TEXT_COLUMNS] = frame[TEXT_COLUMNS].fillna("")
+    for name in FLAG_COLUMNS:
+        if not frame[name].isin([True, False]).all():
+            raise InputError(f"{where}: column `{name}` holds something else than True and False")
+        frame[name] = frame[name].astype(bool)
+    for name in ("fraction", "seed", "value", "ci_low", "ci_high"):
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise InputError(f"{where}: column `{name}` holds something that is no number")
+    return frame
+
+
+def _params(text: str, where: str) -> Mapping[str, Any] | None:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not valid YAML: {error}") from None
+    return content if isinstance(content, Mapping) else None
+
+
+def _git(*arguments: str) -> str | None:
+    """Standard output of Git in the present folder; None where it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _csv(path: Path) -> Path:
+    """The `results.csv` that a path means: itself, or the one in or below the folder."""
+    if path.is_file():
+        return path
+    for candidate in (path / "results.csv", path / RESULTS):
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"{path} holds neither results.csv nor {RESULTS}; give the file or its folder")
+
+
+def side_of_path(path: Path) -> Side:
+    """Results of a file or folder, with the `params.yaml` beside or above them.
+
+    Raises:
+        InputError: there are no results, or they cannot be used.
+    """
+    csv = _csv(path)
+    files = [csv.parent / PARAMS, csv.absolute().parent.parent / PARAMS]
+    params = next((file for file in files if file.is_file()), None)
+    return Side(
+        str(path),
+        parse_results(csv.read_text(encoding="utf-8"), str(csv)),
+        None if params is None else _params(params.read_text(encoding="utf-8"), str(params)),
+    )
+
+
+def side_of_revision(revision: str) -> Side:
+    """Results and parameters as Git keeps them at `revision`, relative to the present folder.
+
+    Raises:
+        InputError: Git does not know the revision, or it has no results.
+    """
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise InputError(
+            f"`{revision}` is neither a file or folder nor a revision that Git knows here "
+            "(`git branch --all` and `git log --oneline` list some; `git fetch` brings others)"
+        )
+    text = _git("show", f"{commit.strip()}:./{RESULTS}")
+    if text is None:
+        raise InputError(f"revision {revision} has no {RESULTS} (run this in the project's folder)")
+    params = _git("show", f"{commit.strip()}:./{PARAMS}")
+    return Side(
+        revision,
+        parse_results(text, f"{revision}:{RESULTS}"),
+        None if params is None else _params(params, f"{revision}:{PARAMS}"),
+    )
+
+
+def read_side(name: str) -> Side:
+    """A path if there is one of that name, else a revision.
+
+    Raises:
+        InputError: it is neither, or its results cannot be used.
+    """
+    path = Path(name)
+    return side_of_path(path) if path.exists() else side_of_revision(name)
