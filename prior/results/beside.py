@@ -23,7 +23,6 @@ from prior.metrics.rows import (
 from prior.results.published import by_cell, load_published
 from prior.results.published_figure import Cell, Published
 from prior.results.published_tables import source_text
-from prior.results.tables import pivot
 from prior.results.view import metric_title, value_text
 
 GREY = '<span class="published" style="color: #767676">{}</span>'
@@ -102,27 +101,6 @@ def with_published(view: pd.DataFrame, figures: Sequence[Published] | None = Non
     refuse_simulated(view)
     known = by_cell(load_published() if figures is None else figures)
     return view.assign(published=[grey_text(published_of(row, known)) for _, row in view.iterrows()])
-
-
-def pivot_with_published(
-    view: pd.DataFrame, column: str, figures: Sequence[Published] | None = None
-) -> pd.DataFrame:
-    """The table of `prior.results.tables.pivot`, with published figures in grey below the measured cells.
-
-    Args:
-        view: rows of `load_view`, one per method and value of `column`.
-        column: what the columns of the table are.
-        figures: where to look; everything published if None.
-
-    Raises:
-        InputError: a row was measured on simulated data.
-    """
-    wide = pivot(view, column)
-    shown = with_published(view, figures)
-    for label, place, text in zip(shown["label"], shown[column], shown["published"], strict=True):
-        if text:
-            wide.loc[label, place] = f"{wide.loc[label, place]}<br>{text}"
-    return wide
 
 
 @dataclass(frozen=True)

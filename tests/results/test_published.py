@@ -10,13 +10,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_table import frame
-from small_table import write as write_table
 
 from prior.errors import InputError
 from prior.methods import METHODS
 from prior.results.beside import (
     against_published,
-    pivot_with_published,
     published_report,
     span,
     with_published,
@@ -24,7 +22,6 @@ from prior.results.beside import (
 from prior.results.published import conflicts, families, load_published, lookup
 from prior.results.published_figure import Published, Source
 from prior.results.published_tables import published_markdown, published_metric_title
-from prior.results.view import load_view
 
 REAL = {"simulated": False, "protocol": "mgca", "dataset": "rsna"}
 COLUMNS = [{"fraction": 0.1}, {"fraction": 1.0}]
@@ -203,21 +200,6 @@ def test_published_figures_are_grey_beside_real_cells_of_the_same_cell_only() ->
     assert "color: #767676" in texts[0]
     assert "≠ 0.75 P; 0.76 P" in texts[0]
     assert texts[1:] == ["", "", ""]
-
-
-def test_a_table_has_grey_figures_below_measured_cells(tmp_path: Path) -> None:
-    cells = [
-        REAL | {"fraction": share, "method": name} for share in (0.1, 1.0) for name in ("convirt", "prior")
-    ]
-    write_table(tmp_path, *cells, *(cell | {"seed": 0, "pretrain_seed": 0} for cell in cells))
-    table = pivot_with_published(
-        load_view(tmp_path / "results.csv"), "at", [figure(printed="77.4±1.0", spread="sd")]
-    )
-    assert list(table.columns) == ["10 %", "100 %"]
-    grey = '<span class="published" style="color: #767676">0.774 ± 0.010 P</span>'
-    assert table.loc["convirt", "10 %"] == f"0.750 [0.720, 0.780]<br>{grey}"
-    others = [table.loc["convirt", "100 %"], *table.loc["prior"]]
-    assert others == ["0.750 [0.720, 0.780]"] * 3
 
 
 @pytest.mark.parametrize("function", [with_published, against_published, published_report])
