@@ -78,4 +78,4 @@ def test_a_fresh_clone_without_a_remote_computes_the_same_metrics(
 
 
 def test_metrics_diff_shows_what_a_branch_changed(recorded: Repository) -> None:
-    assert "classification" in recorded.run("dvc", "metrics", "diff", "main", "resamples", "--md", "--all")
+    assert "retrieval" in recorded.run("dvc", "metrics", "diff", "main", "resamples", "--md", "--all")
