@@ -28,9 +28,12 @@ def gains_over(differences: pd.DataFrame, references: Sequence[str]) -> pd.DataF
     over = differences["reference"].isin(references) & ~differences["task"].isin(DIAGNOSTIC_TASKS)
     chosen = labelled(differences[leading & over & ~differences["method"].isin(WITHOUT_ENCODER)])
     tuned = np.where(chosen["frozen"], "", " tuned")
-    share = chosen["fraction"].map(lambda f: "" if pd.isna(f) else fraction_text(f))
-    panel = chosen["task"].map(TASK_TITLES) + " · " + chosen["dataset"]
-    return chosen.rename(columns={"difference": "value"}).assign(panel=panel, at=share + tuned)
+    # Lists, since a table without rows has no text columns to add to.
+    share = ["" if pd.isna(fraction) else fraction_text(fraction) for fraction in chosen["fraction"]]
+    at = [text + tuning for text, tuning in zip(share, tuned, strict=True)]
+    places = zip(chosen["task"], chosen["dataset"], strict=True)
+    panel = [f"{TASK_TITLES[task]} · {dataset}" for task, dataset in places]
+    return chosen.rename(columns={"difference": "value"}).assign(panel=panel, at=at)
 
 
 def gain_figure(

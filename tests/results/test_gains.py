@@ -1,0 +1,19 @@
+import pandas as pd
+
+from prior.results.gains import gains_over
+
+COLUMNS = {
+    "task": "segmentation",
+    "dataset": "siim",
+    "metric": "dice_pooled",
+    "fraction": 0.1,
+    "frozen": True,
+}
+METHODS = {"method": "prior", "variant": "described", "pretraining_data": "", "reference": "random"}
+
+
+def test_a_reference_that_did_not_run_leaves_an_empty_table() -> None:
+    differences = pd.DataFrame([{**COLUMNS, **METHODS, "difference": 0.2}])
+    assert gains_over(differences, ["convirt"]).empty
+    found = gains_over(differences, ["random"]).iloc[0]
+    assert (found["panel"], found["at"], found["value"]) == ("Segmentation · siim", "10 %", 0.2)
