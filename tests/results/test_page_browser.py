@@ -88,11 +88,11 @@ def test_sorting_by_click_and_by_keyboard(page: sync_api.Page) -> None:
     page.locator("select[name='task']").select_option("Classification")
     heading = page.locator("#board thead th").nth(1)
     heading.click()
-    assert heading.get_attribute("aria-sort") == "descending"
+    sync_api.expect(heading).to_have_attribute("aria-sort", "descending")
     assert values(page) == sorted(values(page), reverse=True)
     heading.locator(".dt-column-order").focus()
     page.keyboard.press("Enter")
-    assert heading.get_attribute("aria-sort") == "ascending"
+    sync_api.expect(heading).to_have_attribute("aria-sort", "ascending")
     assert values(page) == sorted(values(page))
     page.get_by_role("tab", name="Segmentation").click()
     table = page.locator("section:visible table").first
