@@ -166,7 +166,7 @@ def _assign(
 def _at_random(
     images: pd.DataFrame, positive: NDArray[np.bool_], held_out: float, state: int, stratified: bool
 ) -> pd.Series:
-    """Split by image as peers do: hold a share out, halve it; what scikit-learn returns first is the test set."""
+    """Split by image as peers do: hold a share out and halve it; scikit-learn's first half is the test set."""
     # Only these recipes need scikit-learn, and preparation starts in every job.
     from sklearn.model_selection import train_test_split
 

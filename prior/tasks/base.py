@@ -102,8 +102,17 @@ def check_place(data: PreparedDataset, protocol: Protocol, cells: Sequence[Cell]
 
 
 def split_preset(data: PreparedDataset, protocol: Protocol, cell: Cell) -> str:
-    """Name the split that the protocol gives this dataset; `-image` where there is no patient key to leak."""
+    """Name the split that the protocol gives this dataset; `-image` where there is no patient key to leak.
+
+    Raises:
+        InputError: the cell has a fold, and the protocol no split into folds.
+    """
     presets = protocol["split"]
+    if cell.fold is not None and "folds" not in presets:
+        raise InputError(
+            f"prior/protocols/{protocol.family}.yaml: `split` of {protocol.task} {protocol.setting} names no "
+            "`folds`; leave `folds` out of the evaluation"
+        )
     preset: str = presets["folds"] if cell.fold is not None else presets.get(data.name, presets["default"])
     by_image = f"{preset.removesuffix('-leaky')}-image"
     folder = data.root / "splits"

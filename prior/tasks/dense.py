@@ -103,8 +103,8 @@ def dense_source(
     if protocol["frozen"] and not protocol["augmentation"]:
         if features is None:
             raise InputError(f"a frozen protocol needs the features of {data.name}")
-        maps = CachedMaps(features, device, _first(features.strides, finest))
-        return DenseSource(maps, features.size, device, precision)
+        cached = CachedMaps(features, device, _first(features.strides, finest))
+        return DenseSource(cached, features.size, device, precision)
     encoder = bundle.image_encoder()
     if protocol["frozen"]:
         encoder.requires_grad_(False)

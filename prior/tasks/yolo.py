@@ -167,12 +167,7 @@ class YoloDetector(nn.Module):
         above = [widths[1] // 2, widths[2] // 2, 0]
         self.reduce = nn.ModuleList(block(widths[k + 1], above[k], 1) for k in range(LEVELS - 1))
         self.levels = nn.ModuleList(five_blocks(inputs[k] + above[k], widths[k]) for k in range(LEVELS))
-        self.outputs = nn.ModuleList(
-            nn.Sequential(block(width, 2 * width, 3), nn.Conv2d(2 * width, PRIORS * NUMBERS, 1))
-            for width in widths
-        )
-        for output in self.outputs:
-            nn.init.constant_(output[1].bias.detach().view(PRIORS, NUMBERS)[:, 4], START)
+        self.outputs = nn.ModuleList(_output(width) for width in widths)
         priors = torch.tensor(head["priors"], dtype=torch.float32) * (size / head["priors_at"])
         self.priors: Tensor
         self.register_buffer("priors", priors.view(LEVELS, PRIORS, 2), persistent=False)
@@ -226,6 +221,12 @@ class YoloDetector(nn.Module):
             suppress(b, c[:, 0], c.prod(dim=1), self.head)
             for b, c in zip(corner, torch.cat(chances, dim=1), strict=True)
         ]
+
+
+def _output(width: int) -> nn.Sequential:
+    last = nn.Conv2d(2 * width, PRIORS * NUMBERS, 1)
+    nn.init.constant_(last.bias.detach().view(PRIORS, NUMBERS)[:, 4], START)  # type: ignore[union-attr]
+    return nn.Sequential(block(width, 2 * width, 3), last)
 
 
 def suppress(boxes: Tensor, objectness: Tensor, scores: Tensor, head: dict[str, Any]) -> dict[str, Tensor]:

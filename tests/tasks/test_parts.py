@@ -15,18 +15,18 @@ from prior.encoders.bundle import load_bundle
 from prior.errors import InputError
 from prior.protocols import load_protocol, load_sources
 from prior.tasks.base import Cell, cell_seed, refusal
-from prior.tasks.classification import ClassificationJob
 from prior.tasks.dense import dense_source
 from prior.tasks.detection import prediction_rows
 from prior.tasks.detector import Detector, Pyramid
 from prior.tasks.features import cached_features, extract_features
 from prior.tasks.finetune import batches
 from prior.tasks.labels import finding_names, label_matrix, long_predictions
+from prior.tasks.linear_head import ClassificationJob
 from prior.tasks.linear_probe import auroc, probe_scores, select_c
 from prior.tasks.maps import EncodedMaps
 from prior.tasks.mask_heads import UNetHead
 from prior.tasks.mask_losses import cross_entropy_and_dice
-from prior.tasks.segmentation import best_threshold
+from prior.tasks.mask_threshold import best_threshold
 
 HEAD = load_protocol("strict_small", "detection", "frozen")["head"]
 SOLVER = {"tolerance": 1e-8, "iterations": 2000}
