@@ -15,9 +15,9 @@ OFFICIAL = ("official", "official-image")
 OFFICIAL_VALIDATION = ("official-validation", "official-validation-image")
 # By patient, 60/20/20, another split for every seed (PRIOR's supervised classification has five).
 SEEDED = ("seeded-60-20-20", "seeded-60-20-20-image")
-# By image, in the order of the records: share held out, scikit-learn's state, whether positives are spread evenly.
-# 70/15/15 is GLoRIA's and MGCA's classification of RSNA, 60/20/20 MGCA's detection and segmentation, the stratified
-# one BenchX's.
+# By image, in the order of the records: share held out, scikit-learn's state, whether positives are spread
+# evenly. 70/15/15 is GLoRIA's and MGCA's classification of RSNA, 60/20/20 MGCA's detection and segmentation,
+# the stratified one BenchX's.
 BY_IMAGE = {
     "random-70-15-15": (0.3, 0, False),
     "random-60-20-20": (0.4, 0, False),
@@ -148,7 +148,7 @@ def _assign(
 ) -> pd.Series:
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
     if recipe in BY_IMAGE:
-        return _at_random(images, positive.any(axis=1), *BY_IMAGE[recipe])
+        return _at_random(images, np.asarray(positive.any(axis=1)), *BY_IMAGE[recipe])
     if preset in SEEDED:
         seeded = _buckets(keys, f"{recipe}:{seed}:")
         return seeded.map(lambda b: "test" if b < 20 else "validation" if b < 40 else "train")
@@ -166,7 +166,7 @@ def _assign(
 def _at_random(
     images: pd.DataFrame, positive: NDArray[np.bool_], held_out: float, state: int, stratified: bool
 ) -> pd.Series:
-    """Split by image as peers do: hold a share out and halve it; scikit-learn's first half is the test set."""
+    """Split by image as peers do: hold a share out and halve it; the first half is the test set."""
     # Only these recipes need scikit-learn, and preparation starts in every job.
     from sklearn.model_selection import train_test_split
 
