@@ -1,4 +1,4 @@
-"""Protocol families: every setting runs, nothing that it states is ignored, what is not implemented is refused."""
+"""Protocol families: every setting runs, and nothing that it states is ignored."""
 
 import json
 import shutil
@@ -18,9 +18,9 @@ from prior.encoders.image import ImageEncoderConfig, build_image_encoder
 from prior.errors import InputError
 from prior.protocols import load_protocol, load_sources
 from prior.protocols.show import families, settings
-from prior.tasks import TASKS
+from prior.tasks import TASKS, base
 from prior.tasks import run as run_module
-from prior.tasks.base import Cell, test_images, training_images, validation_images
+from prior.tasks.base import Cell
 from prior.tasks.dense import dense_source
 from prior.tasks.labels import label_matrix
 from prior.tasks.maps import tune_last_stages
@@ -81,7 +81,7 @@ def small(protocol):
     knobs = {name: SMALL.get(name, value) for name, value in protocol.knobs.items() if name != "fractions"}
     if "learning_rates" in knobs:
         knobs["learning_rates"] = knobs["learning_rates"][:1]
-    head = {"widths": [8, 8, 8], "width": 8, "convolutions": 1}
+    head = {"widths": [8, 8, 8], "width": 32, "convolutions": 1}
     if "head" in knobs:
         knobs["head"] = {name: head.get(name, value) for name, value in knobs["head"].items()}
     return protocol.model_copy(update={"knobs": knobs})
@@ -130,12 +130,12 @@ def test_positives_only_is_every_side_and_all_is_unchanged(places):
     positives = load_protocol("prior", "detection", "finetune")
     everything = positives.model_copy(update={"knobs": {**positives.knobs, "images": "all"}})
     marked = set(data.boxes["image_id"])
-    for side in (training_images, validation_images, test_images):
+    for side in (base.training_images, base.validation_images, base.test_images):
         chosen = side(data, positives, Cell(1.0, 0))["image_id"].tolist()
         both = side(data, everything, Cell(1.0, 0))["image_id"]
         assert chosen == [i for i in both if i in marked]
-    assert len(training_images(data, positives, cell)) == 9
-    assert len(training_images(data, everything, cell)) == 18
+    assert len(base.training_images(data, positives, cell)) == 9
+    assert len(base.training_images(data, everything, cell)) == 18
 
 
 def test_a_share_of_validation_by_dataset(places):
@@ -143,7 +143,7 @@ def test_a_share_of_validation_by_dataset(places):
     knob = {"share": {"default": 1.0, "rsna": 0.5}, "floor": 1, "cap": None}
     protocol = protocol.model_copy(update={"knobs": {**protocol.knobs, "validation": knob}})
     sizes = {
-        name: len(validation_images(PreparedDataset(places[name]), protocol, Cell(0.1, 0)))
+        name: len(base.validation_images(PreparedDataset(places[name]), protocol, Cell(0.1, 0)))
         for name in ("rsna", "siim")
     }
     assert sizes == {"rsna": 3, "siim": 6}
