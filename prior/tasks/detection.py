@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
-from prior.metrics.detection import detection_metrics
+from prior.metrics.detection import AVERAGES, IMAGE_SETS, detection_metrics
 from prior.protocols import Protocol
 from prior.tasks import dense
 from prior.tasks.base import (
@@ -112,13 +112,13 @@ class DetectionJob(Job):
         """Return what the protocol selects by."""
         return self.select(self)
 
-    def validation_precision(self) -> float:
-        """Return the mean average precision over IoU .40 to .75 in validation, NaN without a true box."""
+    def validation_precision(self, metric: str) -> float:
+        """Return a mean average precision of the validation images, NaN without a true box."""
         if not len(self.held_out):
             return float("nan")
         found = self.detect(self.held_out["row"].to_numpy(np.int64))
-        metrics = detection_metrics(prediction_rows(self.held_out, self.boxes, found))
-        return float(metrics.compute(np.ones((1, len(self.held_out))))["map_40_75", ""][0])
+        metrics = detection_metrics(prediction_rows(self.held_out, self.boxes, found), [metric])
+        return float(metrics.compute(np.ones((1, len(self.held_out))))[metric, ""][0])
 
     def validation_loss(self) -> float:
         """Return the mean validation loss per image, in evaluation batches."""
@@ -139,7 +139,8 @@ class DetectionJob(Job):
 
 SELECTION: dict[str, Callable[[DetectionJob], float]] = {
     "validation loss": lambda job: -job.validation_loss(),
-    "validation map_40_75": lambda job: job.validation_precision(),
+    "validation map_40_75": lambda job: job.validation_precision("map_40_75"),
+    "validation map_40_75_mgca": lambda job: job.validation_precision("map_40_75_mgca"),
 }
 CHOICES: dict[str, Collection[Any]] = {
     **dense.CHOICES,
@@ -151,7 +152,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "threshold": [threshold for of in OF_HEAD.values() for threshold in of["threshold"]],
     "selection": SELECTION,
     "augmentation": [{}],
-    "metrics": ["map_40_75", "map_50_95", "ap_50"],
+    "metrics": [*AVERAGES, *IMAGE_SETS],
 }
 READ = dense.READ | {"head"}
 
