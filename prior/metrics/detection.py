@@ -21,7 +21,7 @@ AVERAGES = {"map_40_75": slice(0, 8), "map_50_95": slice(2, 12), "ap_50": slice(
 IMAGE_SETS: dict[str, Callable[[Bools, Bools], Bools]] = {
     # PRIOR: images with a true box.
     "map_40_75_positive": lambda true, predicted: true,
-    # MGCA: images with a true box and a prediction, so that neither a miss nor a false alarm on a normal costs.
+    # MGCA: images with a true box and a prediction; neither a missed image nor an alarm on a normal costs.
     "map_40_75_mgca": lambda true, predicted: true & predicted,
 }
 MAX_BOXES = 100
