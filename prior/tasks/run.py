@@ -169,6 +169,13 @@ def _save_cell(folder: Path, cell: Cell, result: CellResult) -> None:
     write_json(folder / f"{cell.name}.json", {**asdict(cell), **result.info})
 
 
+def _head(protocol: Protocol) -> str:
+    """Name the head, and how many stages learn with it if not all: rows of both must not be averaged."""
+    stages = protocol.knobs.get("tuned_stages", "all")
+    name: str = protocol["head_name"]
+    return name if protocol["frozen"] or stages == "all" else f"{name}-tuned-{stages}"
+
+
 def _write_examples(out_stem: Path, cells: Sequence[Cell], folder: Path) -> None:
     """Keep the examples of one cell, at 10 % of the labels where there is one."""
     kept = [folder / f"{cell.name}.npz" for cell in sorted(cells, key=lambda cell: cell.fraction != 0.1)]
@@ -200,7 +207,7 @@ def _write(
         "protocol": protocol.family,
         "setting": protocol.setting,
         "frozen": protocol["frozen"],
-        "head": protocol["head_name"],
+        "head": _head(protocol),
         "knobs": protocol.knobs,
         "cells": [read_json(folder / f"{cell.name}.json") for cell in cells],
     }

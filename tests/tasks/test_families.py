@@ -112,6 +112,7 @@ def test_a_tiny_cell_of_every_setting(tiny, places, tmp_path, monkeypatch, famil
     frame, record = evaluate(tiny, places[dataset], tmp_path, family, task, setting)
     assert "omitted" not in record["cells"][0]
     assert record["protocol"] == family
+    assert record["head"].endswith("-tuned-1") == (setting == "finetune_last_stage")
     assert len(frame) > 0
     if task == "classification":
         assert frame["score"].between(0, 1).all()
