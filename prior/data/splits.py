@@ -1,4 +1,4 @@
-"""Patient-disjoint splits by hash, and nested label fractions by rank (protocol family `strict`)."""
+"""Splits by hash that keep patients apart, the recipes of peers, and nested label fractions by rank."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -13,7 +13,21 @@ FOLDS = 5
 PRESETS = ("strict", "strict-image", "strict-5fold", "strict-5fold-image", "strict-pretrain")
 OFFICIAL = ("official", "official-image")
 OFFICIAL_VALIDATION = ("official-validation", "official-validation-image")
-ALL_PRESETS = (*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION)
+# By patient, 60/20/20, another split for every seed (PRIOR's supervised classification has five).
+SEEDED = ("seeded-60-20-20", "seeded-60-20-20-image")
+# By image, in the order of the records: share held out, scikit-learn's state, whether positives are spread
+# evenly. 70/15/15 is GLoRIA's and MGCA's classification of RSNA, 60/20/20 MGCA's detection and segmentation,
+# the stratified one BenchX's.
+BY_IMAGE = {
+    "random-70-15-15": (0.3, 0, False),
+    "random-60-20-20": (0.4, 0, False),
+    "stratified-70-15-15": (0.3, 42, True),
+}
+LEAKY = tuple(f"{recipe}-leaky" for recipe in BY_IMAGE)
+ALL_PRESETS = (
+    *(*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION, *SEEDED, *LEAKY),
+    *(f"{recipe}-image" for recipe in BY_IMAGE),
+)
 
 
 def bucket(key: str) -> int:
@@ -60,10 +74,12 @@ def check_preset(preset: str, family: str | None, official: Collection[str], dat
     if family is None and not preset.endswith("-image"):
         raise InputError(
             f"split preset {preset!r}: dataset {dataset} has no patient key, so images cannot be split by "
-            f"patient; choose a preset that ends in -image"
+            f"patient, nor leaks be counted; choose a preset that ends in -image"
         )
     if family is not None and preset.endswith("-image"):
-        raise InputError(f"split preset {preset!r}: dataset {dataset} has patient keys; choose strict")
+        leaky = f"{preset.removesuffix('-image')}-leaky"
+        other = leaky if leaky in LEAKY else "strict"
+        raise InputError(f"split preset {preset!r}: dataset {dataset} has patient keys; choose {other}")
 
 
 def default_presets(family: str | None, official: Collection[str]) -> tuple[str, ...]:
@@ -94,26 +110,48 @@ def make_split(
     Returns:
         Rows of `splits/<preset>`: image_id, seed, split, fold, rank.
     """
-    buckets = keys.map({key: bucket(key) for key in keys.unique()})
-    split = _assign(preset, images, buckets)
-    if preset == "strict-pretrain":
-        split = split.mask(held_out.to_numpy(dtype=bool) & (split != "test"))
-    keep = split.notna().to_numpy(dtype=bool)
+    if preset in LEAKY:
+        # What leaks is drawn by image too: patients are not kept together in the small fractions.
+        keys = images["image_id"]
+    positive = _positives(images["image_id"], labels)
+    buckets = _buckets(keys)
     folded = preset.startswith("strict-5fold")
-    base = pd.DataFrame(
-        {
-            "image_id": images["image_id"].to_numpy()[keep],
-            "key": keys.to_numpy()[keep],
-            "split": split.to_numpy()[keep],
-            "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
-        }
-    )
-    positive = _positives(base["image_id"], labels)
-    ranked = [_rank(base, positive, preset, seed, folded) for seed in seeds]
+    ranked = []
+    for seed in seeds:
+        split = _assign(preset, images, keys, buckets, positive, seed)
+        if preset == "strict-pretrain":
+            split = split.mask(held_out.to_numpy(dtype=bool) & (split != "test"))
+        keep = split.notna().to_numpy(dtype=bool)
+        base = pd.DataFrame(
+            {
+                "image_id": images["image_id"].to_numpy()[keep],
+                "key": keys.to_numpy()[keep],
+                "split": split.to_numpy()[keep],
+                "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
+            }
+        )
+        ranked.append(_rank(base, positive[keep], preset, seed, folded))
     return pd.concat(ranked, ignore_index=True).drop(columns="key")
 
 
-def _assign(preset: str, images: pd.DataFrame, buckets: pd.Series) -> pd.Series:
+def _buckets(keys: pd.Series, prefix: str = "") -> pd.Series:
+    return keys.map({key: bucket(prefix + key) for key in keys.unique()})
+
+
+def _assign(
+    preset: str,
+    images: pd.DataFrame,
+    keys: pd.Series,
+    buckets: pd.Series,
+    positive: NDArray[np.bool_],
+    seed: int,
+) -> pd.Series:
+    recipe = preset.removesuffix("-leaky").removesuffix("-image")
+    if recipe in BY_IMAGE:
+        return _at_random(images, np.asarray(positive.any(axis=1)), *BY_IMAGE[recipe])
+    if preset in SEEDED:
+        seeded = _buckets(keys, f"{recipe}:{seed}:")
+        return seeded.map(lambda b: "test" if b < 20 else "validation" if b < 40 else "train")
     hashed = buckets.map(split_of)
     if preset not in (*OFFICIAL, *OFFICIAL_VALIDATION):
         return hashed
@@ -123,6 +161,28 @@ def _assign(preset: str, images: pd.DataFrame, buckets: pd.Series) -> pd.Series:
     # the official validation list is the test set; the official training list is split by hash
     training = hashed.where(buckets >= 20, "train")
     return training.where(official == "train").mask(official == "validation", "test")
+
+
+def _at_random(
+    images: pd.DataFrame, positive: NDArray[np.bool_], held_out: float, state: int, stratified: bool
+) -> pd.Series:
+    """Split by image as peers do: hold a share out and halve it; the first half is the test set."""
+    # Only these recipes need scikit-learn, and preparation starts in every job.
+    from sklearn.model_selection import train_test_split
+
+    def halve(rows: NDArray[np.int64], share: float) -> list[NDArray[np.int64]]:
+        groups = positive[rows] if stratified else None
+        parts: list[NDArray[np.int64]] = train_test_split(
+            rows, test_size=share, random_state=state, stratify=groups
+        )
+        return parts
+
+    train, rest = halve(np.arange(len(images)), held_out)
+    test, validation = halve(rest, 0.5)
+    split = pd.Series("", index=images.index, dtype=object)
+    for name, rows in (("train", train), ("validation", validation), ("test", test)):
+        split.iloc[rows] = name
+    return split
 
 
 def _positives(image_ids: pd.Series, labels: pd.DataFrame) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ Matching is done inside an image, so resampling images cannot change it: boxes a
 threshold on the full test set, and a resample only changes how often each box counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,13 @@ from prior.metrics.cell import CellMetrics, Key, unit_numbers, units
 
 THRESHOLDS = np.round(np.arange(0.40, 0.951, 0.05), 2)
 AVERAGES = {"map_40_75": slice(0, 8), "map_50_95": slice(2, 12), "ap_50": slice(2, 3)}
+# Computed where a protocol asks for them: the same average on some of the images.
+IMAGE_SETS: dict[str, Callable[[Bools, Bools], Bools]] = {
+    # PRIOR: images with a true box.
+    "map_40_75_positive": lambda true, predicted: true,
+    # MGCA: images with a true box and a prediction; neither a missed image nor an alarm on a normal costs.
+    "map_40_75_mgca": lambda true, predicted: true & predicted,
+}
 MAX_BOXES = 100
 RECALL_POINTS = 101
 CORNERS = ["x_min", "y_min", "x_max", "y_max"]
@@ -143,25 +150,34 @@ def _boxes_so_far(matched: Matched, weights: Floats) -> Callable[[Ints], Floats]
     return lambda ends: np.asarray(total[np.searchsorted(positions, ends)].T)
 
 
-def detection_metrics(frame: pd.DataFrame) -> CellMetrics:
+def detection_metrics(frame: pd.DataFrame, asked: Collection[str] = ()) -> CellMetrics:
     """Metrics of one cell on all images, negatives included, with `predict_nothing`.
 
     Args:
         frame: rows of `kind` image (every test image once), truth (a true box) and prediction (a box with
             `score`), boxes in store pixels.
+        asked: names of metrics; those of `IMAGE_SETS` are computed only if they are among them.
     """
     table = units(frame)
     matched = match_images(frame, table)
+    positive = matched.truths > 0
+    predicted = np.bincount(matched.image, minlength=len(table)) > 0
+    sets = {name: chosen(positive, predicted) for name, chosen in IMAGE_SETS.items() if name in asked}
 
     def compute(weights: Floats) -> dict[Key, Floats]:
         precisions = average_precisions(matched, weights)
-        return {(name, ""): precisions[rows].mean(axis=0) for name, rows in AVERAGES.items()}
+        values = {(name, ""): precisions[rows].mean(axis=0) for name, rows in AVERAGES.items()}
+        for name, chosen in sets.items():
+            part = average_precisions(matched, weights * chosen)
+            values[name, ""] = part[AVERAGES["map_40_75"]].mean(axis=0)
+        return values
 
     def nothing(weights: Floats) -> dict[Key, Floats]:
         value = np.where(weights @ matched.truths.astype(weights.dtype) > 0, 0.0, np.nan)
-        return {(name, ""): value for name in AVERAGES}
+        undefined = np.full_like(value, np.nan)
+        some = {(name, ""): undefined if name == "map_40_75_mgca" else value for name in sets}
+        return {(name, ""): value for name in AVERAGES} | some
 
-    positive = matched.truths > 0
     return CellMetrics(
         table["patient_id"].to_numpy(str),
         positive,

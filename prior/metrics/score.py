@@ -1,6 +1,6 @@
 """Predictions of one bundle → metric rows per cell and their replicates over patient resamples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,22 @@ COLUMNS = {
 }
 
 
-def cell_metrics(task: str, frame: pd.DataFrame) -> list[CellMetrics]:
-    """Metrics of one cell's predictions; zero-shot has two image sets, the test split and 5x200."""
+def cell_metrics(task: str, frame: pd.DataFrame, asked: Collection[str] = ()) -> list[CellMetrics]:
+    """Metrics of one cell's predictions; zero-shot has two image sets, the test split and 5x200.
+
+    `asked` names those of the protocol: some are computed only for protocols that ask for them.
+    """
     if task == "classification":
         return [finding_metrics(frame, probabilities=True)]
     if task == "zero_shot":
         subset = frame["finding"].str.startswith(SUBSET)
         parts = [finding_metrics(frame[~subset], probabilities=False)] if (~subset).any() else []
         return parts + ([exclusive_metrics(frame[subset])] if subset.any() else [])
+    if task == "detection":
+        return [detection_metrics(frame, asked)]
     single = {
         "retrieval": retrieval_metrics,
         "segmentation": segmentation_metrics,
-        "detection": detection_metrics,
         "grounding": grounding_metrics,
         "prototypes": prototype_metrics,
     }
@@ -155,13 +159,14 @@ class Scorer:
         self.source = f"{info['dataset']}|{self.shared['split']}|{seed}"
         if info.get("knobs", {}).get("feature") == "metadata":
             self.shared = _baseline_description(self.shared, "metadata_only")
+        self.asked = info.get("knobs", {}).get("metrics", ())
         self.baselines_done: set[tuple[str, str, int]] = set()
 
     def cell(self, cell: Mapping[str, Any], frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Floats]]:
         """Rows and replicates of one cell, and of the baselines of a test set that is seen first."""
         fold = -1 if cell.get("fold") is None else int(cell["fold"])
         place = {"seed": cell["seed"], "fold": fold if fold >= 0 else None}
-        for metrics in cell_metrics(self.shared["task"], frame):
+        for metrics in cell_metrics(self.shared["task"], frame, self.asked):
             resamples = patient_resamples(metrics.patients, metrics.positive, self.n_resamples, self.source)
             values = evaluate_metrics(metrics, metrics.compute, resamples)
             if ("n_unfit", "") in values and "n_unfit" in cell:

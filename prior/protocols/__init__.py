@@ -1,5 +1,7 @@
 """Protocols are data: one YAML per family, every knob with its value and where the value comes from."""
 
+import json
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,36 @@ class Protocol(BaseModel):
                 f"prior/protocols/{self.family}.yaml: {self.task} {self.setting} does not state `{knob}`; "
                 "add it with value and source"
             ) from None
+
+    def require(self, choices: Mapping[str, Collection[Any]], read: Collection[str]) -> None:
+        """Stop unless everything that this setting states is what the task does.
+
+        Args:
+            choices: knob → the values that are implemented; of a list or a mapping, each item must be one.
+            read: knobs whose values are numbers, names or structures that the task reads as they are.
+
+        Raises:
+            InputError: a knob that the task does not know, or a value that it does not implement.
+        """
+        where = f"prior/protocols/{self.family}.yaml: {self.task} {self.setting}"
+        for knob, value in self.knobs.items():
+            if knob in choices and not _implemented(value, choices[knob]):
+                known = ", ".join(json.dumps(choice) for choice in choices[knob])
+                raise InputError(
+                    f"{where} states `{knob}: {json.dumps(value)}`, which is not implemented; "
+                    f"choose one of {known}"
+                )
+            if knob not in choices and knob not in read:
+                raise InputError(
+                    f"{where} states `{knob}`, which {self.task} does not read; remove it, or implement it "
+                    f"in prior/tasks/{self.task}.py"
+                )
+
+
+def _implemented(value: Any, choices: Collection[Any]) -> bool:
+    items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    known = list(choices)
+    return value in known or (len(items) > 0 and all(item in known for item in items))
 
 
 @cache

@@ -1,7 +1,7 @@
 """What every downstream task receives and gives back, and which images a cell may use."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from prior.data.prepared import PreparedDataset
 from prior.data.splits import take_fraction
+from prior.errors import InputError
 from prior.protocols import Protocol
+
+# Of the images with a mask or box, fractions are taken; in test there are no others either.
+POSITIVES_ONLY = "positives only"
+# Values of `images` for tasks whose images can have a mask or box.
+IMAGES = ("all", POSITIVES_ONLY)
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,40 @@ def cell_seed(data: PreparedDataset, protocol: Protocol, cell: Cell) -> int:
     return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:8], 16) % 2**31
 
 
+def check_place(data: PreparedDataset, protocol: Protocol, cells: Sequence[Cell]) -> None:
+    """Stop if a setting that holds for certain datasets or label fractions is used elsewhere.
+
+    Raises:
+        InputError: `datasets` or `fractions` of the protocol do not list the dataset or a cell's fraction.
+    """
+    where = f"prior/protocols/{protocol.family}.yaml: {protocol.task} {protocol.setting}"
+    datasets = protocol.knobs.get("datasets")
+    if datasets is not None and data.name not in datasets:
+        raise InputError(
+            f"{where} holds for {', '.join(datasets)}, not for {data.name}; choose another setting"
+        )
+    fractions = protocol.knobs.get("fractions")
+    for cell in cells:
+        if fractions is not None and cell.fraction not in fractions:
+            raise InputError(
+                f"{where} holds for fractions {fractions}, not for {cell.fraction}; change the evaluation"
+            )
+
+
 def split_preset(data: PreparedDataset, protocol: Protocol, cell: Cell) -> str:
-    """Name the split that the protocol gives this dataset; `-image` where there is no patient key."""
+    """Name the split that the protocol gives this dataset; `-image` where there is no patient key to leak.
+
+    Raises:
+        InputError: the cell has a fold, and the protocol no split into folds.
+    """
     presets = protocol["split"]
+    if cell.fold is not None and "folds" not in presets:
+        raise InputError(
+            f"prior/protocols/{protocol.family}.yaml: `split` of {protocol.task} {protocol.setting} names no "
+            "`folds`; leave `folds` out of the evaluation"
+        )
     preset: str = presets["folds"] if cell.fold is not None else presets.get(data.name, presets["default"])
-    by_image = f"{preset}-image"
+    by_image = f"{preset.removesuffix('-leaky')}-image"
     folder = data.root / "splits"
     if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
         return by_image
@@ -97,10 +132,16 @@ def unlabelled_training_images(data: PreparedDataset, protocol: Protocol, cell: 
 
 
 def validation_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
-    """Return the validation images: cut by the same fraction as training, with a floor and a cap."""
+    """Return the validation images, cut with a floor and a cap.
+
+    `share`, by dataset, says what part of them is used; without it, the same fraction as of training.
+    """
     frame = _images(data, protocol, cell, "validation")
     knob = protocol["validation"]
-    count = take_fraction(len(frame), 1.0 if cell.fraction is None else cell.fraction, knob["floor"])
+    fraction = 1.0 if cell.fraction is None else cell.fraction
+    if "share" in knob:
+        fraction = knob["share"].get(data.name, knob["share"]["default"])
+    count = take_fraction(len(frame), fraction, knob["floor"])
     return frame.head(min(count, knob["cap"] or count))
 
 
@@ -113,4 +154,8 @@ def _images(
     data: PreparedDataset, protocol: Protocol, cell: Cell, split: str, fraction: float = 1.0
 ) -> pd.DataFrame:
     preset = split_preset(data, protocol, cell)
-    return data.select(preset, cell.seed, split, fraction=fraction, fold=cell.fold)
+    if protocol.knobs.get("images") != POSITIVES_ONLY:
+        return data.select(preset, cell.seed, split, fraction=fraction, fold=cell.fold)
+    frame = data.select(preset, cell.seed, split, fold=cell.fold)
+    frame = frame[frame["image_id"].isin({*data.masks["image_id"], *data.boxes["image_id"]})]
+    return frame.head(take_fraction(len(frame), fraction)).reset_index(drop=True)

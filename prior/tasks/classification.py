@@ -1,21 +1,19 @@
-"""Supervised classification of findings: a linear probe on frozen features, or fine-tuning."""
+"""Supervised classification of findings: a linear head on frozen features, or fine-tuning."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from prior.data.augment import Augmentation, augment
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.protocols import Protocol
+from prior.tasks import dense
 from prior.tasks.base import (
     Cell,
     CellResult,
@@ -27,12 +25,12 @@ from prior.tasks.base import (
     unlabelled_training_images,
     validation_images,
 )
-from prior.tasks.dense import DenseSource, dense_source, in_batches, to_tensor
+from prior.tasks.dense import dense_source
 from prior.tasks.features import Features
-from prior.tasks.finetune import Job, search
-from prior.tasks.labels import finding_names, label_matrix, long_predictions
-from prior.tasks.linear_probe import auroc, both_classes, probe_scores, select_c
-from prior.tasks.maps import Rows
+from prior.tasks.finetune import search
+from prior.tasks.labels import VALUE, finding_names, label_matrix, long_predictions
+from prior.tasks.linear_head import LOSSES, SELECTION, ClassificationJob
+from prior.tasks.linear_probe import both_classes, probe_scores, select_c
 
 Floats = NDArray[np.float64]
 
@@ -50,16 +48,19 @@ def evaluate(
     Args:
         bundle: encoder.
         data: dataset with labels.
-        protocol: knobs; `frozen` decides between the linear probe and fine-tuning.
+        protocol: knobs; `head_name` decides between the convex probe and a head that is trained in steps,
+            `frozen` whether the encoder learns with it.
         cells: cells to compute.
         work: folder for what survives an interruption.
-        features: cached features, for frozen protocols.
+        features: cached features, for frozen protocols without augmentation.
 
     Raises:
-        InputError: a frozen protocol without cached features, or no finding to classify.
+        InputError: such a protocol without cached features, knobs that do not fit the head, or no finding to
+            classify.
     """
+    protocol.require(OF_HEAD[protocol["head_name"]], protocol.knobs)
     findings = finding_names(data, protocol)
-    pooled = _features(bundle, data, protocol, features) if protocol["frozen"] else None
+    pooled = _features(bundle, data, protocol, features) if protocol["head_name"] == "logistic" else None
     for cell in cells:
         train = training_images(data, protocol, cell)
         labels = label_matrix(data, train["image_id"], findings, protocol)
@@ -73,7 +74,7 @@ def evaluate(
         if reason:
             yield cell, omitted(reason, **info)
         elif pooled is None:
-            yield cell, _finetuned(bundle, data, protocol, cell, work, findings, info)
+            yield cell, _trained(bundle, data, protocol, cell, work, findings, info, features)
         else:
             yield cell, _probed(pooled, data, protocol, cell, findings, info)
 
@@ -154,7 +155,7 @@ def _probed(
     return CellResult(frame, {**info, "n_validation": 0, "n_test": len(test), "selected": selected})
 
 
-def _finetuned(
+def _trained(
     bundle: Bundle,
     data: PreparedDataset,
     protocol: Protocol,
@@ -162,13 +163,20 @@ def _finetuned(
     work: Path,
     findings: list[str],
     info: dict[str, Any],
+    features: Features | None,
 ) -> CellResult:
-    """Fine-tune encoder and linear head together."""
+    """Train the linear head in steps, alone or with the encoder."""
+    if features is not None:
+        # Pooled features are a map of one cell.
+        levels = [features.pooled[:, :, None, None]]
+        features = replace(
+            features, levels=levels, channels=features.channels[-1:], strides=features.strides[-1:]
+        )
 
     def build(of: Cell, rate: float) -> ClassificationJob:
         train, held_out = training_images(data, protocol, of), validation_images(data, protocol, of)
         return ClassificationJob(
-            dense_source(bundle, data, protocol, None),
+            dense_source(bundle, data, protocol, features),
             (train["row"].to_numpy(np.int64), label_matrix(data, train["image_id"], findings, protocol)),
             (
                 held_out["row"].to_numpy(np.int64),
@@ -190,86 +198,25 @@ def _finetuned(
     return CellResult(long_predictions(test, findings, scores, truth), info)
 
 
-class ClassificationJob(Job):
-    """Linear head on the standardised mean of the encoder's last map, both trained.
-
-    Features are standardised as they are before training, since their scale differs between encoders by more
-    than any one learning rate of the head can serve.
-
-    Args:
-        source: trainable maps.
-        train: store rows [n] and labels [n, findings] of the training images.
-        held_out: the same of the validation images.
-        rate: the encoder's learning rate.
-        protocol: knobs.
-    """
-
-    def __init__(
-        self,
-        source: DenseSource,
-        train: tuple[Rows, Floats],
-        held_out: tuple[Rows, Floats],
-        rate: float,
-        protocol: Protocol,
-    ) -> None:
-        self.train_images, self.held_out = train, held_out
-        self.device, self.precision = source.device, source.precision
-        self.positive = (train[1] == 1).any(axis=1)
-        head = nn.Linear(source.maps.channels[-1], train[1].shape[1])
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        self.maps, self.head = source.maps, head.to(self.device)
-        self.model = nn.ModuleList([self.maps, self.head])
-        self.groups = source.groups(head, rate, protocol)
-        knob = protocol["augmentation"]
-        self.augmentation = Augmentation(**{**knob, "crop": tuple(knob["crop"])})
-        self.batch = int(protocol["evaluation_batch"])
-        self.maps.eval()
-        first = in_batches(
-            train[0][: protocol["standardise"]], self.batch, self.precision, self.device, self._pooled
-        )
-        features = torch.cat(list(first)).clone()
-        self.centre, self.spread = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-
-    def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
-        """Return the binary cross-entropy of training images `chosen`, over the labels that are known."""
-        rows, labels = self.train_images[0][chosen], self.train_images[1][chosen]
-        known = ~np.isnan(labels)
-        target, weight = to_tensor(np.nan_to_num(labels), self.device), to_tensor(known, self.device)
-        maps = self.maps(rows, lambda images: augment(images, generator, self.augmentation))
-        logits = self._logits(maps[-1].mean(dim=(2, 3)))
-        losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        return (losses * weight).sum() / weight.sum().clamp(min=1)
-
-    def probabilities(self, rows: Rows) -> Floats:
-        """Return probabilities [n, findings] of store rows [n]."""
-        parts = in_batches(
-            rows,
-            self.batch,
-            self.precision,
-            self.device,
-            self._probabilities,
-        )
-        return np.concatenate([part.cpu().numpy().astype(np.float64) for part in parts])
-
-    def _probabilities(self, rows: Rows) -> Tensor:
-        return self._logits(self._pooled(rows)).sigmoid()
-
-    def _pooled(self, rows: Rows) -> Tensor:
-        pooled: Tensor = self.maps(rows)[-1].mean(dim=(2, 3))
-        return pooled.float()
-
-    def _logits(self, pooled: Tensor) -> Tensor:
-        logits: Tensor = self.head((pooled - self.centre) / self.spread)
-        return logits.float()
-
-    def validate(self) -> float:
-        """Return the macro AUROC over the findings that have both values in validation."""
-        rows, labels = self.held_out
-        scores = self.probabilities(rows)
-        values = []
-        for k in range(labels.shape[1]):
-            known = ~np.isnan(labels[:, k])
-            if both_classes(labels[:, k]):
-                values.append(auroc(scores[known, k], labels[known, k]))
-        return float(np.mean(values)) if values else float("nan")
+# What the other knobs must say beside a head, which decides it.
+OF_HEAD: dict[str, dict[str, Collection[Any]]] = {
+    "logistic": {
+        "frozen": [True],
+        "augmentation": [{}],
+        "standardise": ["z-score over all training images without labels"],
+        "selection": ["macro AUROC"],
+    },
+    "linear": {"feature": ["mean of the last map"]},
+}
+CHOICES: dict[str, Collection[Any]] = {
+    **dense.CHOICES,
+    "images": ["all"],
+    "head_name": OF_HEAD,
+    "feature": ["mean of the last map", "metadata"],
+    "loss": LOSSES,
+    "selection": SELECTION,
+    "missing": VALUE,
+    "uncertain": VALUE,
+    "metrics": ["auroc", "auprc", "brier", "ece"],
+}
+READ = dense.READ | {"findings", "standardise", "c_grid", "c_folds", "c_fallback", "solver"}

@@ -1,7 +1,8 @@
-"""Object detection, class-agnostic: torchvision's FCOS on a small pyramid, frozen or fine-tuned."""
+"""Object detection, class-agnostic: FCOS or a head of YOLOv3's form, frozen or fine-tuned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,12 @@ from torch import Tensor, nn
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
+from prior.metrics.detection import AVERAGES, IMAGE_SETS, detection_metrics
 from prior.protocols import Protocol
+from prior.tasks import dense
 from prior.tasks.base import (
+    IMAGES,
+    POSITIVES_ONLY,
     Cell,
     CellResult,
     omitted,
@@ -27,8 +32,20 @@ from prior.tasks.detector import Detector
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows
+from prior.tasks.yolo import YoloDetector
 from prior.training.precision import autocast
 
+# Channels and strides of the maps, side of the image and the knob `head` → detector.
+HEADS: dict[str, Callable[[Sequence[int], Sequence[int], int, dict[str, Any]], Detector | YoloDetector]] = {
+    "fcos": Detector,
+    "yolo": YoloDetector,
+}
+# What the other knobs must say beside a head and an image set, which decide it.
+OF_HEAD: dict[str, dict[str, Collection[Any]]] = {
+    "fcos": {"loss": ["focal + GIoU + centerness"], "threshold": ["none"]},
+    "yolo": {"loss": ["squared error + cross-entropy"], "threshold": ["confidence of the head"]},
+}
+NEGATIVES = {"all": "images without boxes", POSITIVES_ONLY: "none"}
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 Boxes = dict[str, NDArray[np.float32]]
 
@@ -42,7 +59,7 @@ def boxes_by_image(data: PreparedDataset, size: int, fit: str) -> Boxes:
 
 
 class DetectionJob(Job):
-    """FCOS on frozen or trainable maps.
+    """A detector on frozen or trainable maps.
 
     Args:
         source: maps.
@@ -65,11 +82,13 @@ class DetectionJob(Job):
         self.boxes, self.train_images, self.held_out = boxes, train, held_out
         self.device, self.precision, self.size = source.device, source.precision, source.size
         self.positive = train["image_id"].isin(list(boxes)).to_numpy(dtype=bool)
-        detector = Detector(source.maps.channels, source.maps.strides, source.size, protocol["head"])
+        build = HEADS[protocol["head_name"]]
+        detector = build(source.maps.channels, source.maps.strides, source.size, protocol["head"])
         self.maps, self.detector = source.maps, detector.to(self.device)
         self.model = nn.ModuleList([self.maps, self.detector])
         self.groups = source.groups(detector, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])
+        self.select = SELECTION[protocol["selection"]]
 
     def targets(self, images: pd.DataFrame) -> list[dict[str, Tensor]]:
         """Return torchvision targets; images without boxes are negatives."""
@@ -80,7 +99,7 @@ class DetectionJob(Job):
         ]
 
     def total(self, images: pd.DataFrame) -> Tensor:
-        """Return the sum of FCOS's three losses over a batch of images."""
+        """Return the sum of the detector's losses over a batch of images."""
         maps = self.maps(images["row"].to_numpy(np.int64))
         losses = self.detector.losses(maps, self.targets(images))
         return torch.stack(list(losses.values())).sum()
@@ -90,13 +109,25 @@ class DetectionJob(Job):
         return self.total(self.train_images.iloc[chosen])
 
     def validate(self) -> float:
-        """Return minus the mean validation loss per batch: mAP would be 0 at most checks of a small cell."""
+        """Return what the protocol selects by."""
+        return self.select(self)
+
+    def validation_precision(self, metric: str) -> float:
+        """Return a mean average precision of the validation images, NaN without a true box."""
+        if not len(self.held_out):
+            return float("nan")
+        found = self.detect(self.held_out["row"].to_numpy(np.int64))
+        metrics = detection_metrics(prediction_rows(self.held_out, self.boxes, found), [metric])
+        return float(metrics.compute(np.ones((1, len(self.held_out))))[metric, ""][0])
+
+    def validation_loss(self) -> float:
+        """Return the mean validation loss per image, in evaluation batches."""
         total = 0.0
         for start in range(0, len(self.held_out), self.batch):
             part = self.held_out.iloc[start : start + self.batch]
             with autocast(self.precision, self.device):
                 total += float(self.total(part)) * len(part)
-        return -total / len(self.held_out) if len(self.held_out) else float("nan")
+        return total / len(self.held_out) if len(self.held_out) else float("nan")
 
     def detect(self, rows: Rows) -> list[dict[str, Tensor]]:
         """Return boxes and scores per store row."""
@@ -104,6 +135,26 @@ class DetectionJob(Job):
             rows, self.batch, self.precision, self.device, lambda part: self.detector.detect(self.maps(part))
         )
         return [found for part in parts for found in part]
+
+
+SELECTION: dict[str, Callable[[DetectionJob], float]] = {
+    "validation loss": lambda job: -job.validation_loss(),
+    "validation map_40_75": lambda job: job.validation_precision("map_40_75"),
+    "validation map_40_75_mgca": lambda job: job.validation_precision("map_40_75_mgca"),
+}
+CHOICES: dict[str, Collection[Any]] = {
+    **dense.CHOICES,
+    "images": IMAGES,
+    "head_name": HEADS,
+    "loss": [loss for of in OF_HEAD.values() for loss in of["loss"]],
+    "negatives": NEGATIVES.values(),
+    "classes": [1],
+    "threshold": [threshold for of in OF_HEAD.values() for threshold in of["threshold"]],
+    "selection": SELECTION,
+    "augmentation": [{}],
+    "metrics": [*AVERAGES, *IMAGE_SETS],
+}
+READ = dense.READ | {"head"}
 
 
 def evaluate(
@@ -119,14 +170,16 @@ def evaluate(
     Args:
         bundle: encoder.
         data: dataset with boxes; labels of boxes are ignored.
-        protocol: knobs; `frozen` decides between cached maps and an encoder that learns.
+        protocol: knobs; `frozen` decides whether the encoder learns.
         cells: cells to compute.
         work: folder for what survives an interruption.
         features: cached maps, for frozen protocols.
 
     Raises:
-        InputError: a frozen protocol without cached maps.
+        InputError: a frozen protocol without cached maps, or knobs that do not fit the head.
     """
+    fixed = {**OF_HEAD[protocol["head_name"]], "negatives": [NEGATIVES[protocol["images"]]]}
+    protocol.require(fixed, protocol.knobs)
     boxes = boxes_by_image(data, bundle.info.image.input_size, protocol["fit"])
 
     def build(of: Cell, rate: float) -> DetectionJob:

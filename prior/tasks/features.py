@@ -36,7 +36,7 @@ class Features:
     """
 
     pooled: NDArray[np.float32]
-    levels: list[NDArray[np.float16]]
+    levels: list[NDArray[np.floating]]
     channels: list[int]
     strides: list[int]
     size: int

@@ -1,4 +1,4 @@
-"""The step-budget trainer that every trained head shares: fixed steps, a few validation checks, best kept."""
+"""The trainer that every trained head shares: validation is checked now and then and the best state kept."""
 
 import logging
 import math
@@ -18,8 +18,8 @@ from prior.data.files import read_json, write_json
 from prior.data.prepared import PreparedDataset
 from prior.protocols import Protocol
 from prior.tasks.base import Cell, cell_seed
+from prior.tasks.optimise import OPTIMISERS, SCHEDULES, WATCH_LOSS, plan
 from prior.training.precision import autocast, choose_device, resolve_precision
-from prior.training.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ class Job(ABC):
 
     Attributes:
         model: everything that trains; its best state is kept.
-        groups: parameters with their peak learning rate (`lr`) for AdamW.
+        groups: parameters with their peak learning rate (`lr`); `held` gives steps and rate of a start before
+            the schedule.
         positive: [n] whether a training image is positive, for balanced batches.
     """
 
@@ -44,6 +45,10 @@ class Job(ABC):
     @abstractmethod
     def validate(self) -> float:
         """Return the validation score, larger is better; NaN if it is undefined."""
+
+    def validation_loss(self) -> float:
+        """Return the mean loss over the validation images, NaN without any; some schedules ask for it."""
+        raise NotImplementedError
 
 
 J = TypeVar("J", bound=Job)
@@ -96,34 +101,44 @@ def _shuffled(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[in
 def train(build: Callable[[], J], protocol: Protocol, seed: int) -> Trained[J]:
     """Build a job and train it; everything random follows from `seed`.
 
+    Under `patience` it ends after so many checks without a better score; undefined scores do not count.
+
     Raises:
         FloatingPointError: the loss is not finite.
     """
     device = choose_device()
     precision = resolve_precision(protocol["precision"], device)
-    steps, checks = int(protocol["steps"]), int(protocol["checks"])
-    warmup = math.ceil(protocol["warmup"] * steps)
-    due = {round(steps * (k + 1) / checks) for k in range(checks)}
+    schedule, watched = SCHEDULES[protocol["schedule"]], protocol["schedule"] in WATCH_LOSS
+    patience = protocol["patience"] or math.inf
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         job = build()
-        peaks = [group["lr"] for group in job.groups]
-        optimiser = torch.optim.AdamW(job.groups, weight_decay=protocol["weight_decay"], fused=True)
-        best = Trained(job, math.nan, steps)
+        length, peaks = plan(protocol, len(job.positive)), [group["lr"] for group in job.groups]
+        optimiser = OPTIMISERS[protocol["optimiser"]](job.groups, protocol)
+        best, waited = Trained(job, math.nan, length.steps), 0
         kept: dict[str, Tensor] | None = None
-        order = batches(job.positive, protocol["batch"], steps, protocol["positive_share"], rng)
+        losses: list[float] = []
+        order = batches(job.positive, protocol["batch"], length.steps, protocol["positive_share"], rng)
         job.model.train()
         for step, chosen in enumerate(order):
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = learning_rate(step, steps, warmup, peak, peak / (warmup + 1))
+                held, rate = group.get("held", (0, 0.0))
+                group["lr"] = rate if step < held else schedule(protocol, step, length.steps, peak, losses)
             with autocast(precision, device):
                 loss = job.loss(chosen, generator)
             _step(loss, optimiser, step)
-            if step + 1 in due:
-                score = _check(job)
-                if not math.isnan(score) and not score <= best.score:
-                    best, kept = Trained(job, score, step + 1), deepcopy(job.model.state_dict())
+            if step + 1 not in length.due:
+                continue
+            score, validation_loss = _check(job, watched)
+            losses.append(validation_loss)
+            if not math.isnan(score):
+                waited += 1
+                if not score <= best.score:
+                    best, waited = Trained(job, score, step + 1), 0
+                    kept = deepcopy(job.model.state_dict())
+            if waited >= patience:
+                break
         if kept is not None:
             job.model.load_state_dict(kept)
     job.model.eval()
@@ -138,12 +153,13 @@ def _step(loss: Tensor, optimiser: torch.optim.Optimizer, step: int) -> None:
     optimiser.step()
 
 
-def _check(job: Job) -> float:
+def _check(job: Job, watched: bool) -> tuple[float, float]:
+    """Return the validation score, and the validation loss if it is watched (else NaN)."""
     job.model.eval()
     with torch.inference_mode():
-        score = job.validate()
+        score, loss = job.validate(), job.validation_loss() if watched else math.nan
     job.model.train()
-    return score
+    return score, loss
 
 
 def search(
@@ -185,7 +201,7 @@ def search(
     selected = {
         "learning_rate": rate,
         "learning_rate_scores": chosen["scores"],
-        "at_grid_edge": rate in (grid[0], grid[-1]),
+        "at_grid_edge": len(grid) > 1 and rate in (grid[0], grid[-1]),
         "step": result.step,
         "validation": None if math.isnan(result.score) else result.score,
     }

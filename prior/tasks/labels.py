@@ -36,15 +36,21 @@ def label_matrix(
 ) -> NDArray[np.float64]:
     """Return labels [images, findings]: 1, 0, or NaN where the protocol drops the label.
 
+    `missing` and `uncertain` name what such a label counts as, for all findings or by finding and `default`.
     Images that the label table lacks are NaN throughout: nobody read them for findings.
     """
     table = data.labels.set_index("image_id")
     labels = table.reindex(image_ids)[findings].to_numpy(dtype=np.float64, copy=True)
     known = image_ids.isin(table.index).to_numpy()[:, None]
     missing, uncertain = np.isnan(labels), labels == -1
-    labels[missing & known] = VALUE[protocol["missing"]]
-    labels[uncertain] = VALUE[protocol["uncertain"]]
-    return labels
+    labels = np.where(missing & known, _values(findings, protocol["missing"]), labels)
+    return np.where(uncertain, _values(findings, protocol["uncertain"]), labels)
+
+
+def _values(findings: list[str], knob: str | dict[str, str]) -> NDArray[np.float64]:
+    """Return what such a label counts as, [findings]."""
+    by_finding = {"default": knob} if isinstance(knob, str) else knob
+    return np.array([VALUE[by_finding.get(name, by_finding["default"])] for name in findings])
 
 
 def long_predictions(

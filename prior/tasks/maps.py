@@ -1,7 +1,7 @@
 """Feature maps of chosen images: read from the cache (frozen) or computed by a trainable encoder."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prior.data.batches import load_images
 from prior.encoders.image import ImageEncoder
+from prior.errors import InputError
 from prior.training.precision import LAYOUT
 
 if TYPE_CHECKING:
@@ -54,14 +55,40 @@ class CachedMaps(nn.Module):
         return [level.to(self._device).contiguous(memory_format=LAYOUT) for level in levels]
 
 
+def tune_last_stages(encoder: ImageEncoder, stages: int | str) -> None:
+    """Let only what comes after the map before the last `stages` maps learn; `all` changes nothing.
+
+    A stage is what lies between two of the encoder's maps: a stage of a ResNet, a quarter of a ViT's blocks.
+
+    Raises:
+        InputError: the encoder has no map before them.
+    """
+    if stages == "all":
+        return
+    if not 0 < int(stages) < len(encoder.channels):
+        raise InputError(
+            f"`tuned_stages: {stages}` does not fit {encoder.config.name}, which has {len(encoder.channels)} "
+            "maps; choose a smaller number, or `all`"
+        )
+    # Any: timm's networks have attributes that torch's Module does not declare.
+    network: Any = encoder.network
+    module = network.feature_info[encoder._indices[-int(stages) - 1]]["module"]
+    # Parameters are registered in the order in which an image meets them.
+    names = [name for name, _ in network.named_parameters()]
+    last = max(k for k, name in enumerate(names) if name.startswith(f"{module}."))
+    for k, parameter in enumerate(network.parameters()):
+        parameter.requires_grad_(k > last)
+
+
 class EncodedMaps(nn.Module):
-    """Maps computed by an encoder that is fine-tuned, its batch-normalisation statistics frozen.
+    """Maps computed by an encoder that is fine-tuned, or kept as it is and shown augmented images.
 
     Args:
-        encoder: the network; it is changed by training.
+        encoder: the network; what requires gradients is changed by training.
         pixels: image store [N, H, W] uint8.
         device: where to compute.
         first: index of the finest level that is needed.
+        frozen_statistics: whether batch normalisation keeps its running statistics.
     """
 
     def __init__(
@@ -70,17 +97,22 @@ class EncodedMaps(nn.Module):
         pixels: NDArray[np.uint8],
         device: torch.device,
         first: int = 0,
+        frozen_statistics: bool = True,
     ) -> None:
         super().__init__()
         self.encoder = tune_layout(encoder, device)
+        self._frozen_statistics = frozen_statistics
         self._pixels, self._device, self._first = pixels, device, first
         self.channels: Sequence[int] = encoder.channels[first:]
         self.strides: Sequence[int] = encoder.strides[first:]
 
     def train(self, mode: bool = True) -> "EncodedMaps":
-        """Set the mode of everything but batch normalisation, which stays in evaluation mode."""
+        """Set the mode; what does not learn stays in evaluation mode, batch normalisation as it was asked."""
         super().train(mode)
-        freeze_batch_norm(self.encoder)
+        if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            self.encoder.eval()
+        elif self._frozen_statistics:
+            freeze_batch_norm(self.encoder)
         return self
 
     def forward(self, rows: Rows, augment: Augment | None = None) -> list[Tensor]:

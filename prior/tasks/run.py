@@ -18,7 +18,7 @@ from prior.encoders.bundle import Bundle, load_bundle
 from prior.errors import InputError
 from prior.protocols import Protocol, load_protocol
 from prior.tasks import DENSE_TASKS, TASKS
-from prior.tasks.base import Cell, CellResult
+from prior.tasks.base import Cell, CellResult, check_place
 from prior.tasks.features import Features, cached_features
 
 log = logging.getLogger(__name__)
@@ -62,13 +62,16 @@ def run_evaluation(
         `cells`, `computed`, `omitted` and `seconds`, for the log and for `runs.csv`.
 
     Raises:
-        InputError: unknown task or protocol, fractions that do not fit the task, or what the task raises.
+        InputError: unknown task or protocol, a knob that the task does not implement, fractions that do not
+            fit the task, or what the task raises.
     """
     if task not in TASKS:
         raise InputError(f"task `{task}` is unknown; choose one of {', '.join(TASKS)}")
     protocol = load_protocol(family, task, setting).model_copy(update={"first_seed": seeds[0]})
+    _check_knobs(protocol)
     cells = all_cells(protocol, fractions, seeds, folds)
     bundle, data = load_bundle(bundle_path), PreparedDataset(data_root)
+    check_place(data, protocol, cells)
     folder = work / _identity(bundle, data, protocol, code)
     start = time.monotonic()
     computed = _compute(bundle, data, protocol, cells, folder, cache)
@@ -76,6 +79,13 @@ def run_evaluation(
     refused = sum("omitted" in read_json(folder / f"{cell.name}.json") for cell in cells)
     seconds = round(time.monotonic() - start, 2)
     return {"cells": len(cells), "computed": computed, "omitted": refused, "seconds": seconds}
+
+
+def _check_knobs(protocol: Protocol) -> None:
+    """Stop before any work if a task with a trained head does not do what the protocol states."""
+    module = import_module(TASKS[protocol.task])
+    if hasattr(module, "CHOICES"):
+        protocol.require(module.CHOICES, module.READ)
 
 
 def all_cells(
@@ -135,7 +145,8 @@ def _compute(
 
 
 def _features(bundle: Bundle, data: PreparedDataset, protocol: Protocol, cache: Path) -> Features | None:
-    if not protocol["frozen"] or protocol.knobs.get("feature") == "metadata":
+    without = protocol.knobs.get("augmentation") or protocol.knobs.get("feature") == "metadata"
+    if not protocol["frozen"] or without:
         return None
     return cached_features(cache, bundle, data, protocol.task in DENSE_TASKS, protocol["fit"])
 
@@ -156,6 +167,13 @@ def _save_cell(folder: Path, cell: Cell, result: CellResult) -> None:
             np.savez_compressed(path, allow_pickle=False, **result.examples)
     # Last, because the JSON file says that the cell is finished.
     write_json(folder / f"{cell.name}.json", {**asdict(cell), **result.info})
+
+
+def _head(protocol: Protocol) -> str:
+    """Name the head, and how many stages learn with it if not all: rows of both must not be averaged."""
+    stages = protocol.knobs.get("tuned_stages", "all")
+    name: str = protocol["head_name"]
+    return name if protocol["frozen"] or stages == "all" else f"{name}-tuned-{stages}"
 
 
 def _write_examples(out_stem: Path, cells: Sequence[Cell], folder: Path) -> None:
@@ -189,7 +207,7 @@ def _write(
         "protocol": protocol.family,
         "setting": protocol.setting,
         "frozen": protocol["frozen"],
-        "head": protocol["head_name"],
+        "head": _head(protocol),
         "knobs": protocol.knobs,
         "cells": [read_json(folder / f"{cell.name}.json") for cell in cells],
     }

@@ -1,6 +1,6 @@
-"""Semantic segmentation: a U-Net decoder on the encoder's maps, frozen or fine-tuned."""
+"""Semantic segmentation: a head on the encoder's maps, frozen or fine-tuned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from prior.data.augment import Augmentation, augment, sample_affine, warp
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.protocols import Protocol
+from prior.tasks import dense
 from prior.tasks.base import (
+    IMAGES,
     Cell,
     CellResult,
     omitted,
@@ -25,83 +26,28 @@ from prior.tasks.base import (
     training_images,
     validation_images,
 )
-from prior.tasks.dense import DenseSource, dense_source, in_batches, to_tensor
+from prior.tasks.dense import DenseSource, augmentation, dense_source, in_batches, to_tensor
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
+from prior.tasks.mask_heads import HEADS
+from prior.tasks.mask_losses import LOSSES
+from prior.tasks.mask_threshold import THRESHOLD
 
 EXAMPLES = 6
-THRESHOLDS = np.arange(1, 20) / 20
-
-
-class UNetHead(nn.Module):
-    """U-Net decoder (Ronneberger et al., arXiv 1505.04597) of segmentation_models_pytorch, 1×1 logits.
-
-    Args:
-        channels: channels of the encoder's maps, finest first.
-        widths: channels of the decoder's blocks, coarsest first, one per map; the last works at half the
-            finest map's stride.
-        prevalence: share of positive pixels, which the initial output predicts everywhere.
-    """
-
-    def __init__(self, channels: Sequence[int], widths: Sequence[int], prevalence: float) -> None:
-        super().__init__()
-        # The decoder takes the input's own resolution first; only its shape is read, hence 0 channels.
-        self.decoder = UnetDecoder((0, *channels), tuple(widths), len(widths))
-        self.logits = nn.Conv2d(widths[-1], 1, kernel_size=1)
-        share = min(max(prevalence, 1e-4), 1 - 1e-4)
-        nn.init.constant_(self.logits.bias, float(np.log(share / (1 - share))))  # type: ignore[arg-type]
-
-    def forward(self, maps: list[Tensor], size: int) -> Tensor:
-        """Return logits [B, size, size] of maps [B, C_k, h_k, w_k], finest first."""
-        batch, _, height, width = maps[0].shape
-        finest = maps[0].new_empty((batch, 0, 2 * height, 2 * width))
-        logits = self.logits(self.decoder([finest, *maps]))
-        return F.interpolate(logits.float(), size=(size, size), mode="bilinear", align_corners=False).squeeze(
-            1
-        )
-
-
-def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice, both over all pixels of the batch.
-
-    L = BCE(z, y) + 1 - (2 Σ σ(z) y + 1) / (Σ σ(z) + Σ y + 1), the sums over images and pixels, so that images
-    without a mask add false positives to the Dice term instead of an undefined value.
-
-    Args:
-        logits: [B, H, W].
-        target: [B, H, W] of 0 and 1.
-    """
-    probability = logits.sigmoid()
-    overlap = 2 * (probability * target).sum() + 1
-    dice = overlap / (probability.sum() + target.sum() + 1)
-    return F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
-
-
-def best_threshold(probability: NDArray[np.float32], target: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the threshold in {.05, …, .95} with the best pooled Dice, and that Dice.
-
-    Without a positive pixel the Dice is NaN and the threshold .5.
-
-    Args:
-        probability: pixels of any shape.
-        target: the same shape.
-    """
-    if not target.any():
-        return 0.5, float("nan")
-    level = np.searchsorted(THRESHOLDS, probability.ravel(), side="right")
-    bins = len(THRESHOLDS) + 1
-    positive = np.bincount(level[target.ravel()], minlength=bins)
-    every = np.bincount(level, minlength=bins)
-    # A pixel in bin k passes the first k thresholds.
-    tp = positive[::-1].cumsum()[::-1][1:]
-    predicted = every[::-1].cumsum()[::-1][1:]
-    dice = 2 * tp / (predicted + positive.sum())
-    return float(THRESHOLDS[dice.argmax()]), float(dice.max())
 
 
 class SegmentationJob(Job):
-    """U-Net head on frozen or trainable maps."""
+    """A head on frozen or trainable maps.
+
+    Args:
+        source: maps.
+        masks: mask store [N, H, W] of 0 and 1.
+        train: store rows of the training images.
+        held_out: store rows of the validation images.
+        rate: searched learning rate.
+        protocol: knobs.
+    """
 
     def __init__(
         self,
@@ -116,11 +62,15 @@ class SegmentationJob(Job):
         self.device, self.precision = source.device, source.precision
         targets = masks[train]
         self.positive = np.asarray(targets.any(axis=(1, 2)))
-        head = UNetHead(source.maps.channels, protocol["decoder_channels"], float(targets.mean()))
+        build = HEADS[protocol["head_name"]]
+        head = build(source.maps.channels, source.maps.strides, protocol, float(targets.mean()))
         self.maps, self.head = source.maps, tune_layout(head, self.device)
         self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(head, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])
+        self.augmentation, self.mask_loss = augmentation(protocol), LOSSES[protocol["loss"]]
+        self.choose_threshold = THRESHOLD[protocol["threshold"]]
+        self.select = SELECTION[protocol["selection"]]
 
     def logits(self, rows: Rows) -> Tensor:
         """Return logits [B, size, size] of store rows [B]."""
@@ -128,18 +78,63 @@ class SegmentationJob(Job):
         return logits
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
-        """Return the mask loss of training images `chosen`."""
+        """Return the mask loss of training images `chosen`, changed together with their masks if at all."""
         rows = self.rows[chosen]
-        return mask_loss(self.logits(rows), to_tensor(self.masks[rows], self.device))
+        target = to_tensor(self.masks[rows], self.device)
+        settings = self.augmentation
+        if settings is None:
+            return self.mask_loss(self.logits(rows), target)
+        target = warped_masks(target, generator, settings)
+        maps = self.maps(rows, lambda images: augment(images, generator, settings))
+        return self.mask_loss(self.head(maps, self.masks.shape[1]), target)
 
     def probabilities(self, rows: Rows) -> NDArray[np.float32]:
         """Return foreground probabilities [n, size, size]."""
         parts = in_batches(rows, self.batch, self.precision, self.device, lambda r: self.logits(r).sigmoid())
         return np.concatenate([part.cpu().numpy() for part in parts])
 
+    def threshold(self) -> tuple[float, float]:
+        """Return the protocol's threshold and its validation pooled Dice."""
+        return self.choose_threshold(self.probabilities(self.held_out), self.masks[self.held_out] > 0)
+
     def validate(self) -> float:
-        """Return the validation pooled Dice at its best threshold."""
-        return best_threshold(self.probabilities(self.held_out), self.masks[self.held_out] > 0)[1]
+        """Return what the protocol selects by."""
+        return self.select(self)
+
+    def validation_loss(self) -> float:
+        """Return the mask loss of the validation images, averaged over images in evaluation batches."""
+
+        def weighted(rows: Rows) -> float:
+            target = to_tensor(self.masks[rows], self.device)
+            return float(self.mask_loss(self.logits(rows), target)) * len(rows)
+
+        parts = in_batches(self.held_out, self.batch, self.precision, self.device, weighted)
+        return sum(parts) / len(self.held_out) if len(self.held_out) else float("nan")
+
+
+SELECTION: dict[str, Callable[[SegmentationJob], float]] = {
+    "validation pooled Dice": lambda job: job.threshold()[1],
+    "validation loss": lambda job: -job.validation_loss(),
+}
+CHOICES: dict[str, Collection[Any]] = {
+    **dense.CHOICES,
+    "images": IMAGES,
+    "head_name": HEADS,
+    "loss": LOSSES,
+    "threshold": THRESHOLD,
+    "selection": SELECTION,
+    "target": ["union of all masks"],
+    "metrics": ["dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"],
+}
+READ = dense.READ | {"decoder_channels", "head_width", "head_map"}
+
+
+def warped_masks(masks: Tensor, generator: torch.Generator, settings: Augmentation) -> Tensor:
+    """Move masks [B, H, W] as `augment` will move their images, binary again; `generator` stays as it is."""
+    again = torch.Generator()
+    again.set_state(generator.get_state())
+    matrices = sample_affine(len(masks), again, settings).to(masks.device)
+    return (warp(masks.unsqueeze(1), matrices).squeeze(1) > 0.5).float()
 
 
 def evaluate(
@@ -155,13 +150,13 @@ def evaluate(
     Args:
         bundle: encoder.
         data: dataset with masks (class-agnostic union).
-        protocol: knobs; `frozen` decides between cached maps and an encoder that learns.
+        protocol: knobs; `frozen` decides whether the encoder learns.
         cells: cells to compute.
         work: folder for what survives an interruption.
-        features: cached maps, for frozen protocols.
+        features: cached maps, for frozen protocols without augmentation.
 
     Raises:
-        InputError: a frozen protocol without cached maps.
+        InputError: such a protocol without cached maps.
     """
     masks = data.mask_pixels(bundle.info.image.input_size, protocol["fit"])
     for cell in cells:
@@ -181,7 +176,7 @@ def evaluate(
             return SegmentationJob(source, masks, own, check, rate, protocol)
 
         job, selected = search(build, data, protocol, cell, work)
-        threshold, _ = best_threshold(job.probabilities(held_out), masks[held_out] > 0)
+        threshold, _ = job.threshold()
         test = test_images(data, protocol, cell)
         frame = _counts(job, test, masks, threshold)
         selected["threshold"] = threshold

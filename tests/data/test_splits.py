@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from prior.data.splits import bucket, check_preset, make_split, split_of, take_fraction
 from prior.errors import InputError
@@ -126,7 +127,9 @@ def test_one_percent_as_the_peers_count_it():
     [
         ("mystery", "mimic", (), "unknown"),
         ("strict", None, (), "no patient key"),
-        ("strict-image", "mimic", (), "has patient keys"),
+        ("strict-image", "mimic", (), "has patient keys; choose strict"),
+        ("random-60-20-20-image", "nih", (), "choose random-60-20-20-leaky"),
+        ("random-60-20-20-leaky", None, (), "ends in -image"),
         ("official", "nih", (), "no official test"),
         ("official-validation", "nih", ("test",), "no official validation"),
     ],
@@ -134,3 +137,53 @@ def test_one_percent_as_the_peers_count_it():
 def test_presets_promise_only_what_they_keep(preset, family, official, message):
     with pytest.raises(InputError, match=message):
         check_preset(preset, family, official, "toy")
+
+
+def test_every_seed_has_its_own_split_of_patients():
+    split, images, _ = make("seeded-60-20-20", patients=500)
+    rows = split.merge(images, on="image_id")
+    assert rows.groupby(["seed", "patient_id"])["split"].nunique().max() == 1
+    shares = rows[rows["seed"] == 1]["split"].value_counts(normalize=True)
+    assert shares.to_dict() == pytest.approx({"train": 0.6, "validation": 0.2, "test": 0.2}, abs=0.06)
+    test = [set(rows.loc[(rows["seed"] == s) & (rows["split"] == "test"), "patient_id"]) for s in (0, 1)]
+    assert len(test[0] & test[1]) < len(test[0]) / 2
+
+
+@pytest.mark.parametrize(
+    ("preset", "held_out", "state"),
+    [("random-70-15-15-leaky", 0.3, 0), ("random-60-20-20-image", 0.4, 0)],
+)
+def test_recipes_of_peers_are_scikit_learns_in_the_order_of_the_records(preset, held_out, state):
+    split, images, _ = make(preset, patients=101)
+    train, rest = train_test_split(images["image_id"].tolist(), test_size=held_out, random_state=state)
+    test, validation = train_test_split(rest, test_size=0.5, random_state=state)
+    for seed in (0, 1):
+        one = split[split["seed"] == seed].groupby("split")["image_id"].apply(set)
+        assert one.to_dict() == {"train": set(train), "test": set(test), "validation": set(validation)}
+
+
+def test_a_leaky_recipe_leaks_and_has_the_sizes_of_the_peers():
+    split, images, _ = make("random-60-20-20-leaky")
+    rows = split[split["seed"] == 0].merge(images, on="image_id")
+    assert rows.groupby("patient_id")["split"].nunique().max() > 1
+    frame = pd.DataFrame({"image_id": [f"{k:05d}" for k in range(26_684)]})
+    for preset, sizes in (
+        ("random-60-20-20", [16_010, 5337, 5337]),
+        ("random-70-15-15", [18_678, 4003, 4003]),
+    ):
+        made = make_split(
+            f"{preset}-image", frame, frame, "rsna:" + frame["image_id"], frame["image_id"] == "", [0]
+        )
+        counts = made["split"].value_counts()
+        assert counts[["train", "validation", "test"]].tolist() == sizes
+
+
+def test_the_stratified_recipe_spreads_positives():
+    n = 1000
+    images = pd.DataFrame({"image_id": [f"i{k:04d}" for k in range(n)]})
+    labels = images.assign(Finding=(np.arange(n) < 200).astype(float))
+    split = make_split(
+        "stratified-70-15-15-image", images, labels, "x:" + images["image_id"], images["image_id"] == "", [0]
+    )
+    share = split.merge(labels, on="image_id").groupby("split")["Finding"].mean()
+    assert share.tolist() == [0.2, 0.2, 0.2]

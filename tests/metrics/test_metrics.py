@@ -269,3 +269,22 @@ def test_detection_by_hand(truths: dict, predictions: dict, expected: float) -> 
     assert value == pytest.approx(expected, nan_ok=True)
     nothing = metrics.baselines["predict_nothing"](np.ones((1, len(truths))))["map_40_75", ""][0]
     assert np.isnan(nothing) if np.isnan(expected) else nothing == 0
+
+
+def test_image_sets_of_peers_forgive_what_they_leave_out() -> None:
+    # One hit, one missed image, one false alarm on a normal that outscores the hit.
+    frame = boxes_frame({"a": [BOX], "b": [BOX], "c": []}, {"a": [[0.8, *BOX]], "c": [[0.9, *BOX]]})
+    metrics = detection_metrics(frame, ["map_40_75_positive", "map_40_75_mgca"])
+    values = {key[0]: value[0] for key, value in metrics.compute(np.ones((1, 3))).items()}
+    assert values["map_40_75"] == pytest.approx(51 / 101 / 2)
+    assert values["map_40_75_positive"] == pytest.approx(51 / 101)
+    assert values["map_40_75_mgca"] == 1
+    nothing = metrics.baselines["predict_nothing"](np.ones((1, 3)))
+    assert nothing["map_40_75_positive", ""][0] == 0
+    assert np.isnan(nothing["map_40_75_mgca", ""][0])
+    assert ("map_40_75_mgca", "") not in detection_metrics(frame).compute(np.ones((1, 3)))
+
+
+def test_no_prediction_at_all_leaves_mgcas_set_empty() -> None:
+    metrics = detection_metrics(boxes_frame({"a": [BOX], "b": []}, {}), ["map_40_75_mgca"])
+    assert np.isnan(metrics.compute(np.ones((1, 2)))["map_40_75_mgca", ""][0])

@@ -15,16 +15,18 @@ from prior.encoders.bundle import load_bundle
 from prior.errors import InputError
 from prior.protocols import load_protocol, load_sources
 from prior.tasks.base import Cell, cell_seed, refusal
-from prior.tasks.classification import ClassificationJob
 from prior.tasks.dense import dense_source
 from prior.tasks.detection import prediction_rows
 from prior.tasks.detector import Detector, Pyramid
 from prior.tasks.features import cached_features, extract_features
 from prior.tasks.finetune import batches
 from prior.tasks.labels import finding_names, label_matrix, long_predictions
+from prior.tasks.linear_head import ClassificationJob
 from prior.tasks.linear_probe import auroc, probe_scores, select_c
 from prior.tasks.maps import EncodedMaps
-from prior.tasks.segmentation import UNetHead, best_threshold, mask_loss
+from prior.tasks.mask_heads import UNetHead
+from prior.tasks.mask_losses import cross_entropy_and_dice
+from prior.tasks.mask_threshold import best_threshold
 
 HEAD = load_protocol("strict_small", "detection", "frozen")["head"]
 SOLVER = {"tolerance": 1e-8, "iterations": 2000}
@@ -85,8 +87,10 @@ def test_threshold_without_positives_is_undefined():
 def test_mask_loss_by_hand():
     logits, target = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]])
     dice = (2 * 0.5 + 1) / (1 + 1 + 1)
-    assert mask_loss(logits, target).item() == pytest.approx(np.log(2) + 1 - dice)
-    assert mask_loss(torch.full((2, 4, 4), -20.0), torch.zeros(2, 4, 4)).item() == pytest.approx(0, abs=1e-6)
+    assert cross_entropy_and_dice(logits, target).item() == pytest.approx(np.log(2) + 1 - dice)
+    assert cross_entropy_and_dice(torch.full((2, 4, 4), -20.0), torch.zeros(2, 4, 4)).item() == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_unet_head_starts_at_the_prevalence_and_takes_repeated_strides():

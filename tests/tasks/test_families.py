@@ -1,0 +1,276 @@
+"""Protocol families: every setting runs, and nothing that it states is ignored."""
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from prior.data.files import read_json, write_json
+from prior.data.prepared import PreparedDataset
+from prior.data.schemas import read_table, write_table
+from prior.encoders.bundle import load_bundle
+from prior.encoders.image import ImageEncoderConfig, build_image_encoder
+from prior.errors import InputError
+from prior.protocols import load_protocol, load_sources
+from prior.protocols.show import families, settings
+from prior.tasks import TASKS, base
+from prior.tasks import run as run_module
+from prior.tasks.base import Cell
+from prior.tasks.dense import dense_source
+from prior.tasks.labels import label_matrix
+from prior.tasks.maps import tune_last_stages
+from prior.tasks.run import run_evaluation
+from tests.tasks.fixtures import make_data
+
+TRAINED = ("classification", "segmentation", "detection")
+SETTINGS = [(f, t, s) for f in families() for t, s in settings(f) if t in TRAINED]
+OURS = [setting for setting in SETTINGS if setting[0] != "strict_small"]
+DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural")
+FINDINGS = (
+    *(
+        "Pneumonia",
+        "Pneumothorax",
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Edema",
+        "Pleural_Effusion",
+    ),
+)
+PRESETS = (
+    *("strict", "seeded-60-20-20", "official-validation", "random-70-15-15-leaky", "random-60-20-20-image"),
+    *("stratified-70-15-15-leaky", "strict-5fold"),
+)
+SMALL = {
+    "epochs": 1,
+    "batch": 12,
+    "steps": 2,
+    "checks": 1,
+    "decoder_channels": [8] * 4,
+    "head_width": 8,
+    "c_grid": [0.1],
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory) -> dict[str, Path]:
+    """Prepared folder of every dataset that a family names: the same images, findings and splits."""
+    root = tmp_path_factory.mktemp("families")
+    first = make_data(root / "rsna", n=60)
+    labels = read_table(first, "labels")
+    write_table(first, "labels", labels[["image_id"]].assign(**dict.fromkeys(FINDINGS, labels["Effusion"])))
+    split = read_table(first, "splits/strict")
+    for preset in PRESETS:
+        folds = np.arange(len(split)) % 5 if preset == "strict-5fold" else -1
+        write_table(first, f"splits/{preset}", split.assign(fold=folds))
+    for kind in ("images", "masks"):
+        shutil.copy(first / f"{kind}_32_pad.npy", first / f"{kind}_32_stretch.npy")
+    for name in DATASETS[1:]:
+        shutil.copytree(first, root / name)
+        write_json(root / name / "manifest.json", {**read_json(first / "manifest.json"), "dataset": name})
+    return {name: root / name for name in DATASETS}
+
+
+def small(protocol):
+    """The setting with few steps, one learning rate and narrow heads; it holds at all fractions."""
+    knobs = {name: SMALL.get(name, value) for name, value in protocol.knobs.items() if name != "fractions"}
+    if "learning_rates" in knobs:
+        knobs["learning_rates"] = knobs["learning_rates"][:1]
+    head = {"widths": [8, 8, 8], "width": 32, "convolutions": 1}
+    if "head" in knobs:
+        knobs["head"] = {name: head.get(name, value) for name, value in knobs["head"].items()}
+    return protocol.model_copy(update={"knobs": knobs})
+
+
+def evaluate(tiny, data, tmp_path, family, task, setting, fractions=(1.0,), folds=None):
+    stem = tmp_path / "out"
+    given = (
+        tiny["bundle"],
+        task,
+        data,
+        family,
+        setting,
+        fractions,
+        [0],
+        stem,
+        tmp_path / "work",
+        tiny["cache"],
+    )
+    run_evaluation(*given, folds=folds)
+    return pd.read_parquet(f"{stem}.parquet"), json.loads(Path(f"{stem}.json").read_text())
+
+
+@pytest.mark.parametrize(("family", "task", "setting"), OURS)
+def test_a_tiny_cell_of_every_setting(tiny, places, tmp_path, monkeypatch, family, task, setting):
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names)))
+    dataset = load_protocol(family, task, setting).knobs.get("datasets", ["rsna"])[0]
+    frame, record = evaluate(tiny, places[dataset], tmp_path, family, task, setting)
+    assert "omitted" not in record["cells"][0]
+    assert record["protocol"] == family
+    assert record["head"].endswith("-tuned-1") == (setting == "finetune_last_stage")
+    assert len(frame) > 0
+    if task == "classification":
+        assert frame["score"].between(0, 1).all()
+
+
+def test_folds_of_positives_cover_every_positive_once(tiny, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names)))
+    frame, record = evaluate(tiny, places["siim"], tmp_path, "prior", "segmentation", "finetune", folds=5)
+    assert sorted(frame["image_id"]) == [f"i{k:04d}" for k in range(0, 60, 2)]
+    assert {cell["split"] for cell in record["cells"]} == {"strict-5fold"}
+    assert {cell["n_train"] for cell in record["cells"]} == {18}
+
+
+def test_positives_only_is_every_side_and_all_is_unchanged(places):
+    data, cell = PreparedDataset(places["rsna"]), Cell(0.5, 0)
+    positives = load_protocol("prior", "detection", "finetune")
+    everything = positives.model_copy(update={"knobs": {**positives.knobs, "images": "all"}})
+    marked = set(data.boxes["image_id"])
+    for side in (base.training_images, base.validation_images, base.test_images):
+        chosen = side(data, positives, Cell(1.0, 0))["image_id"].tolist()
+        both = side(data, everything, Cell(1.0, 0))["image_id"]
+        assert chosen == [i for i in both if i in marked]
+    assert len(base.training_images(data, positives, cell)) == 9
+    assert len(base.training_images(data, everything, cell)) == 18
+
+
+def test_a_share_of_validation_by_dataset(places):
+    protocol = load_protocol("lovt", "segmentation", "rsna_seg_linear_100")
+    knob = {"share": {"default": 1.0, "rsna": 0.5}, "floor": 1, "cap": None}
+    protocol = protocol.model_copy(update={"knobs": {**protocol.knobs, "validation": knob}})
+    sizes = {
+        name: len(base.validation_images(PreparedDataset(places[name]), protocol, Cell(0.1, 0)))
+        for name in ("rsna", "siim")
+    }
+    assert sizes == {"rsna": 3, "siim": 6}
+
+
+@pytest.mark.parametrize(("family", "task", "setting"), SETTINGS)
+def test_every_knob_has_a_source_and_is_known_to_the_task(family, task, setting):
+    protocol, module = load_protocol(family, task, setting), import_module(TASKS[task])
+    protocol.require(module.CHOICES, module.READ)
+    assert all(source.strip() for source in load_sources(family, task, setting).values())
+
+
+@pytest.mark.parametrize("task", TRAINED)
+def test_every_knob_that_a_task_says_it_reads_is_read(task):
+    folder = Path(import_module("prior.tasks").__file__).parent
+    code = "\n".join(path.read_text() for path in folder.glob("*.py"))
+    for knob in import_module(TASKS[task]).READ:
+        assert f'protocol["{knob}"]' in code or f'protocol.knobs.get("{knob}")' in code, knob
+
+
+@pytest.mark.parametrize(
+    ("task", "setting", "knob", "value", "implemented"),
+    [
+        ("segmentation", "frozen", "optimiser", "LAMB", '"AdamW", "Adam", "SGD with momentum"'),
+        ("segmentation", "frozen", "schedule", "step", '"cosine", "constant", "plateau"'),
+        ("segmentation", "frozen", "head_name", "setr", '"unet", "linear", "fpn", "upernet"'),
+        ("segmentation", "frozen", "loss", "hinge", '"batch soft Dice"'),
+        ("segmentation", "frozen", "threshold", 0.4, "0.5"),
+        ("segmentation", "frozen", "images", "negatives", '"all", "positives only"'),
+        ("segmentation", "frozen", "metrics", ["dice_pooled", "hausdorff"], '"dice_image_all"'),
+        ("detection", "frozen", "head_name", "detr", '"fcos", "yolo"'),
+        ("detection", "frozen", "augmentation", {"crop": [0.8, 1]}, "{}"),
+        ("detection", "frozen", "loss", "squared error + cross-entropy", '"focal'),
+        ("detection", "frozen", "negatives", "none", '"images without boxes"'),
+        ("classification", "linear", "uncertain", {"default": "maybe"}, '"present", "absent", "drop"'),
+        ("classification", "finetune", "selection", "accuracy", '"macro AUROC", "validation loss"'),
+        ("classification", "finetune", "feature", "metadata", '"mean of the last map"'),
+        ("classification", "linear", "standardise", 256, "z-score"),
+        ("classification", "finetune", "batch_norm", "none", '"frozen statistics", "batch statistics"'),
+    ],
+)
+def test_what_is_not_implemented_is_refused(
+    tiny, places, tmp_path, monkeypatch, task, setting, knob, value, implemented
+):
+    def load(*names):
+        protocol = load_protocol(*names)
+        return protocol.model_copy(update={"knobs": {**protocol.knobs, knob: value}})
+
+    def no_training(*arguments):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(run_module, "load_protocol", load)
+    for module in ("classification", "segmentation", "detection"):
+        monkeypatch.setattr(f"prior.tasks.{module}.search", no_training)
+    with pytest.raises(InputError) as error:
+        evaluate(tiny, places["rsna"], tmp_path, "strict_small", task, setting)
+    message = str(error.value)
+    assert message.startswith(f"prior/protocols/strict_small.yaml: {task} {setting} states `{knob}: ")
+    assert json.dumps(value) in message
+    assert implemented in message.split("choose one of")[1]
+
+
+def test_a_knob_that_no_one_reads_is_refused(tiny, places, tmp_path, monkeypatch):
+    def load(*names):
+        protocol = load_protocol(*names)
+        return protocol.model_copy(update={"knobs": {**protocol.knobs, "mixup": 0.2}})
+
+    monkeypatch.setattr(run_module, "load_protocol", load)
+    with pytest.raises(InputError, match="states `mixup`, which detection does not read"):
+        evaluate(tiny, places["rsna"], tmp_path, "strict_small", "detection", "frozen")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fraction", "folds", "message"),
+    [
+        ("siim", 0.01, None, "rsna_frozen_1 holds for rsna, not for siim"),
+        ("rsna", 1.0, None, "rsna_frozen_1 holds for fractions .0.01., not for 1.0"),
+        ("rsna", 0.01, 5, "names no `folds`"),
+    ],
+)
+def test_a_setting_holds_where_it_says(tiny, places, tmp_path, dataset, fraction, folds, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(
+            tiny, places[dataset], tmp_path, "lovt", "detection", "rsna_frozen_1", [fraction], folds=folds
+        )
+
+
+def test_uncertain_labels_count_by_finding(places):
+    data = PreparedDataset(places["chexpert"])
+    data.labels.loc[:3, ["Edema", "Cardiomegaly"]] = -1.0
+    protocol = load_protocol("mgca", "classification", "linear_chexpert")
+    found = label_matrix(data, data.labels["image_id"].head(4), ["Cardiomegaly", "Edema"], protocol)
+    assert found.tolist() == [[0.0, 1.0]] * 4
+
+
+def test_a_frozen_encoder_behind_augmentation_does_not_learn(tiny, places):
+    data, bundle = PreparedDataset(places["rsna"]), load_bundle(tiny["bundle"])
+    source = dense_source(bundle, data, load_protocol("mgca", "segmentation", "frozen_rsna"), None)
+    source.maps.train()
+    assert not any(part.training for part in source.maps.encoder.modules())
+    head = torch.nn.Linear(2, 1)
+    groups = source.groups(head, 0.1, load_protocol("mgca", "segmentation", "frozen_rsna"))
+    assert [[p.shape for p in g["params"]] for g in groups] == [[p.shape for p in head.parameters()]]
+
+
+def test_the_head_may_go_first(tiny, places):
+    data, bundle = PreparedDataset(places["rsna"]), load_bundle(tiny["bundle"])
+    protocol = load_protocol("lovt", "detection", "rsna_finetune_100")
+    encoder, head = dense_source(bundle, data, protocol, None).groups(torch.nn.Linear(2, 1), 0.2, protocol)
+    assert (encoder["lr"], encoder["held"]) == (0.2, (100, 0.0))
+    assert (head["lr"], head["held"]) == (0.2, (100, 0.001))
+
+
+@pytest.mark.parametrize(("name", "learns"), [("test_resnet", "layer4."), ("test_vit", "blocks.5.")])
+def test_only_the_last_stages_learn(name, learns):
+    stride = 32 if name == "test_resnet" else 16
+    size = 32 if name == "test_resnet" else 160
+    encoder = build_image_encoder(
+        ImageEncoderConfig(name=name, output_stride=stride, input_size=size), seed=0
+    )
+    tune_last_stages(encoder, 1)
+    tuned = [n for n, p in encoder.network.named_parameters() if p.requires_grad]
+    frozen = [n for n, p in encoder.network.named_parameters() if not p.requires_grad]
+    assert any(n.startswith(learns) for n in tuned)
+    assert not any(n.startswith(learns) for n in frozen)
+    assert 0 < len(tuned) < len(frozen)
+    with pytest.raises(InputError, match="which has"):
+        tune_last_stages(encoder, len(encoder.channels))
+    tune_last_stages(encoder, "all")
