@@ -1,10 +1,10 @@
 """The rule labeller against the phantom's known meanings: F1 per finding. Run: python benchmarks/labeller.py
 
-`sentences` labels each sentence alone and leaves out those that carry no meaning; `reports` labels findings and
-impression as plain words, the form that clinical F1 compares, and holds it against the labels of the whole
-report. Sentences that the phantom says in passing have no meaning in its truth, though some name a finding or a
-device (old fractures, clips, tubes): they cost precision in `reports` and do not enter `sentences`. Enlarged
-cardiomediastinum, lung opacity and other pleural findings have no truth in the phantom.
+`sentences` labels each sentence alone and leaves out those that carry no meaning; `reports` labels findings
+and impression as plain words, the form that clinical F1 compares, and holds it against the labels of the
+whole report. Sentences that the phantom says in passing have no meaning in its truth, though some name a
+finding or a device (old fractures, clips, tubes): they cost precision in `reports` and do not enter
+`sentences`. Enlarged cardiomediastinum, lung opacity and other pleural findings have no truth in the phantom.
 """
 
 import argparse
@@ -88,9 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--reports", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--show-errors", type=int, default=0, help="print this many wrongly labelled sentences"
-    )
+    parser.add_argument("--show-errors", type=int, default=0, help="print so many wrong sentences")
     arguments = parser.parse_args()
     reports = phantom_reports(arguments.reports, arguments.seed)
     told = [s for report in reports for s in report.sentences if s.meaning]

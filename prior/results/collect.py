@@ -97,7 +97,8 @@ def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
         at = "" if pd.isna(row["fraction"]) else "@" + fraction_text(row["fraction"]).replace(" ", "")
         if baseline and not row["frozen"]:
             continue
-        name = f"{row['metric']}{at}" + ("" if row["frozen"] else " fine-tuned")
+        head = ", nearest report" if row["head"] == "nearest_report" else ""
+        name = f"{row['metric']}{at}{head}" + ("" if row["frozen"] else " fine-tuned")
         dataset = found.setdefault(task, {}).setdefault(row["dataset"], {})
         dataset.setdefault(name, {})[label] = round(row["value"], 4)
     return found
