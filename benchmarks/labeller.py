@@ -65,7 +65,7 @@ def table(found: list[Labels], true: list[Labels], findings: Iterable[str]) -> p
         row: dict[str, object] = {"finding": finding}
         for values, word in columns:
             value, count = f1(found, true, finding, values)
-            row |= {word: f"{value:.3f}", f"n {word}": count}
+            row |= {word: f"{value:.3f}", f"n {word}": str(count)}
         rows.append(row)
     frame = pd.DataFrame(rows)
     means = {word: f"{frame[word].astype(float).mean():.3f}" for _, word in columns}

@@ -147,9 +147,8 @@ def _restarts(words: str, mentions: list[_Span]) -> Iterator[_Span]:
     """Yield stops where a mention is followed by a new assertion: `no pneumothorax small effusion`."""
     for before, after in pairwise(mentions):
         between = words[before.end : after.start]
-        again = _rules().restarts.search(between)
-        if again and not _GLUE.search(between):
-            yield _Span("stops", before.end + again.start(), before.end + again.end())
+        if _rules().restarts.search(between) and not _GLUE.search(between):
+            yield _Span("stops", before.end, before.end)
 
 
 def _value(mention: _Span, marks: list[_Span]) -> int | None:

@@ -79,11 +79,11 @@ def test_a_beam_of_all_reports_finds_the_best_one(penalty):
 
 def test_reports_of_a_batch_are_those_of_single_images_and_repeat():
     model, images = decoder(words=12, length=10, seed=1), maps(6, 1)
-    vocabulary = SimpleNamespace(words=[str(k) for k in range(12)])
+    vocabulary = Vocabulary([" ".join("abcdefghijkl")], 1)
     with torch.inference_mode():
-        together = Vocabulary.decode(vocabulary, model.write(images, 3, 1.0))
-        again = Vocabulary.decode(vocabulary, model.write(images, 3, 1.0))
-        single = [Vocabulary.decode(vocabulary, model.write(image[None], 3, 1.0))[0] for image in images]
+        together = vocabulary.decode(model.write(images, 3, 1.0))
+        again = vocabulary.decode(model.write(images, 3, 1.0))
+        single = [vocabulary.decode(model.write(image[None], 3, 1.0))[0] for image in images]
     assert together == again == single
     assert len(set(together)) > 1
 
