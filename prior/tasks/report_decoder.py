@@ -42,6 +42,11 @@ class Vocabulary:
         tensors = [torch.tensor([*row, EOS], dtype=torch.int64) for row in rows]
         return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PAD)
 
+    def shares(self, tokens: Tensor) -> Tensor:
+        """Return the share of every token [V] in `tokens` [n, L] without padding, each counted once more."""
+        counts = torch.bincount(tokens[tokens != PAD], minlength=len(self)) + 1.0
+        return counts / counts.sum()
+
     def decode(self, ids: Tensor) -> list[str]:
         """Return the words of ids [n, L] up to the first EOS, special tokens left out."""
         texts = []
@@ -59,14 +64,14 @@ class ReportDecoder(nn.Module):
 
     Args:
         channels: channels of the last map.
-        vocabulary: number of tokens.
+        shares: [V] share of each token in the training reports, which the initial output predicts everywhere.
         max_length: most tokens of a report, EOS included.
         max_regions: most cells of the last map.
         knobs: `width`, `encoder_layers`, `decoder_layers`, `heads` and `dropout`.
     """
 
     def __init__(
-        self, channels: int, vocabulary: int, max_length: int, max_regions: int, knobs: Mapping[str, Any]
+        self, channels: int, shares: Tensor, max_length: int, max_regions: int, knobs: Mapping[str, Any]
     ) -> None:
         # Imported here: it takes seconds, and no other task needs it.
         from transformers import GenerationConfig, PegasusConfig, PegasusForConditionalGeneration
@@ -76,7 +81,7 @@ class ReportDecoder(nn.Module):
         self.max_length = max_length
         self.project = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
         config = PegasusConfig(
-            vocab_size=vocabulary,
+            vocab_size=len(shares),
             d_model=width,
             encoder_layers=int(knobs["encoder_layers"]),
             decoder_layers=int(knobs["decoder_layers"]),
@@ -96,6 +101,7 @@ class ReportDecoder(nn.Module):
         )
         # Any: transformers' classes are typed only in part.
         self.network: Any = PegasusForConditionalGeneration(config)
+        self.network.final_logits_bias.copy_(shares.log())
         self.network.generation_config = GenerationConfig(
             pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD, suppress_tokens=[PAD, UNK]
         )

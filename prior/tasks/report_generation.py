@@ -65,7 +65,11 @@ class ReportJob(Job):
         self.positive = np.ones(len(train), dtype=bool)
         regions = (source.size // source.maps.strides[-1] + 1) ** 2
         decoder = ReportDecoder(
-            source.maps.channels[-1], len(self.vocabulary), length, regions, protocol["decoder"]
+            source.maps.channels[-1],
+            self.vocabulary.shares(self.tokens),
+            length,
+            regions,
+            protocol["decoder"],
         )
         self.maps, self.decoder = source.maps, tune_layout(decoder, self.device)
         self.model = nn.ModuleList([self.maps, self.decoder])
