@@ -114,3 +114,28 @@ def test_cider_of_one_reference_is_zero_and_of_equal_texts_ten() -> None:
     assert cider(["a b c d"], ["a b c d"]).tolist() == [0]
     found = cider(["a b c d", "e f g h"], ["a b c d", "e f g h"])
     assert found == pytest.approx([10, 10])
+
+
+def test_coco_caption_evaluation_gives_the_same_values() -> None:
+    texts = [
+        "the lungs are clear . no effusion .",
+        "small left effusion . heart is enlarged .",
+        "no effusion . the heart is normal .",
+        "the heart is enlarged and there is a small left effusion .",
+    ]
+    references = [
+        "lungs are clear . no pleural effusion .",
+        "there is a small left effusion . the heart is enlarged .",
+        "no effusion or pneumothorax . the heart is normal .",
+        "no effusion .",
+    ]
+    # Computed with Cider, Rouge and Bleu of pycocoevalcap 1.2.
+    np.testing.assert_allclose(
+        cider(texts, references), [6.12213094, 4.65661027, 5.41194665, 0.02208947], atol=1e-7
+    )
+    np.testing.assert_allclose(
+        rouge_l(texts, references), [0.875, 0.7721519, 0.87142857, 0.29901961], atol=1e-7
+    )
+    counts = bleu_counts(texts, references)
+    found = [bleu(counts, ones(4), order)[0] for order in (1, 2, 3, 4)]
+    np.testing.assert_allclose(found, [0.69444444, 0.625, 0.53538339, 0.45996032], atol=1e-7)

@@ -1,5 +1,8 @@
 import pytest
 
+from prior.phantom.findings import KINDS
+from prior.phantom.hospital import generator, plan
+from prior.phantom.report import StudyFacts, compose
 from prior.reports.labeller import FINDINGS, NO_FINDING, label_report, positive_matrix
 from prior.reports.plain import plain_text
 
@@ -120,3 +123,19 @@ def test_matrix_counts_doubt_as_stated() -> None:
     assert found.shape == (3, len(FINDINGS))
     assert [[FINDINGS[j] for j in row.nonzero()[0]] for row in found] == [["Edema"], [NO_FINDING], []]
     assert positive_matrix([]).shape == (0, len(FINDINGS))
+
+
+def test_what_the_phantom_states_is_found() -> None:
+    found: list[set[str]] = []
+    true: list[set[str]] = []
+    for study in plan("mimic_cxr", 300, seed=3):
+        facts = StudyFacts(study.findings, study.before, study.order, study.body.sex, study.body.age)
+        for sentence in compose(facts, generator(3, "mimic_cxr", 2, study.index)).sentences:
+            if sentence.meaning:
+                codes = [code.split("|") for code in sentence.meaning]
+                true.append({code[0] for code in codes if code[1] != "0"})
+                labels = label_report(sentence.text)
+                found.append({f for f, value in labels.items() if f in KINDS and value != 0})
+    for kind in KINDS:
+        hits = sum(kind in a and kind in b for a, b in zip(found, true, strict=True))
+        assert 2 * hits / sum(kind in a for a in [*found, *true]) > 0.95, kind
