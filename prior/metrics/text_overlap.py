@@ -26,7 +26,7 @@ def bleu_counts(texts: Sequence[str], references: Sequence[str]) -> Ints:
     Returns:
         [n, 10]: clipped matches by order, n-grams of the text by order, words of the text and the reference.
     """
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     metric = BLEU(tokenize="none", smooth_method="none", force=True)
     scores = [metric.corpus_score([t], [[r]]) for t, r in zip(texts, references, strict=True)]

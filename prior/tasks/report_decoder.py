@@ -74,7 +74,7 @@ class ReportDecoder(nn.Module):
         self, channels: int, shares: Tensor, max_length: int, max_regions: int, knobs: Mapping[str, Any]
     ) -> None:
         # Imported here: it takes seconds, and no other task needs it.
-        from transformers import GenerationConfig, PegasusConfig, PegasusForConditionalGeneration
+        from transformers import PegasusConfig, PegasusForConditionalGeneration
 
         super().__init__()
         width, heads = int(knobs["width"]), int(knobs["heads"])
@@ -102,9 +102,6 @@ class ReportDecoder(nn.Module):
         # Any: transformers' classes are typed only in part.
         self.network: Any = PegasusForConditionalGeneration(config)
         self.network.final_logits_bias.copy_(shares.log())
-        self.network.generation_config = GenerationConfig(
-            pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD, suppress_tokens=[PAD, UNK]
-        )
 
     def regions(self, last: Tensor) -> Tensor:
         """Return projected regions [B, h·w, width] of the last map [B, C, h, w], row by row."""
@@ -140,6 +137,7 @@ class ReportDecoder(nn.Module):
             max_new_tokens=self.max_length,
             num_beams=beams,
             length_penalty=length_penalty,
+            suppress_tokens=[PAD, UNK],
             do_sample=False,
         )
         return found[:, 1:]

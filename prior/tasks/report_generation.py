@@ -155,7 +155,8 @@ def evaluate(
         if reason:
             yield cell, omitted(reason, **info)
             continue
-        job, selected = None, {}
+        job: ReportJob | None = None
+        selected: dict[str, Any] = {}
         if protocol["head_name"] != NEAREST:
             job, selected = search(build, data, protocol, cell, work)
             selected["vocabulary"] = len(job.vocabulary)

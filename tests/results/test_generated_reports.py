@@ -17,12 +17,6 @@ from prior.results.plots import plots
 from prior.results.tables import tables
 
 SENTENCES = ["small effusion .", "no effusion .", "mild edema .", "normal heart .", "quaint opacity ."]
-    "small effusion .",
-    "no effusion .",
-    "mild edema .",
-    "heart size is normal .",
-    "quaint opacity .",
-]
 
 
 def generation(strength: float, seed: int, n: int = 30) -> pd.DataFrame:
