@@ -11,6 +11,7 @@ REGISTRIES = {"READERS", "METHODS", "WITHOUT_TEXT", "VARIANTS", "TASKS", "DENSE_
 ASSETS = {
     "prior.phantom.grammar": "phantom/language/*.yaml",
     "prior.tasks.prompts": "tasks/prompts/*.yaml",
+    "prior.reports.labeller": "reports/*.yaml",
     "prior.results.page": "results/page.[chj]*",
 }
 

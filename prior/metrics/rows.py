@@ -43,9 +43,10 @@ PRIMARY = {
     "detection": "map_40_75",
     "grounding": "pointing_game",
     "prototypes": "dead_prototypes",
+    "report_generation": "clinical_f1_micro",
 }
 PRIMARY_FRACTION = 0.1
-BASELINES = ("chance", "predict_nothing")
+BASELINES = ("chance", "predict_nothing", "frequent_report")
 # Trained, but without an encoder: a mark in the panel of its task, no method among the others.
 WITHOUT_ENCODER = (*BASELINES, "metadata_only")
 # What a method's own parts look like: shown, but nothing that methods are ranked by, and no headline.
@@ -58,6 +59,7 @@ TASK_TITLES = {
     "detection": "Detection",
     "grounding": "Phrase grounding",
     "prototypes": "Prototype bank",
+    "report_generation": "Report generation",
 }
 UNTRAINED_TASKS = ("zero_shot", "retrieval", "grounding", "prototypes")
 """Tasks that fit nothing: they compare images with texts, or look into the method."""

@@ -16,6 +16,7 @@ from prior.metrics.detection import detection_metrics
 from prior.metrics.grounding import grounding_metrics
 from prior.metrics.intervals import Resamples, patient_resamples
 from prior.metrics.prototypes import prototype_metrics
+from prior.metrics.report_generation import report_metrics
 from prior.metrics.retrieval import retrieval_metrics
 from prior.metrics.rows import ROW_COLUMNS
 from prior.metrics.segmentation import segmentation_metrics
@@ -39,6 +40,7 @@ COLUMNS = {
     "detection": ["image_id", "patient_id", "kind", "score", "x_min", "y_min", "x_max", "y_max"],
     "grounding": ["image_id", "patient_id", "finding", "hit", "cnr", "miou", "area"],
     "prototypes": ["image_id", "patient_id", "nearest", "entropy", "n_prototypes"],
+    "report_generation": ["image_id", "patient_id", "study_id", "generated", "reference", "frequent"],
 }
 
 
@@ -60,6 +62,7 @@ def cell_metrics(task: str, frame: pd.DataFrame, asked: Collection[str] = ()) ->
         "segmentation": segmentation_metrics,
         "grounding": grounding_metrics,
         "prototypes": prototype_metrics,
+        "report_generation": report_metrics,
     }
     return [single[task](frame)]
 

@@ -97,8 +97,9 @@ def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
     chosen = chosen[chosen["value"].notna() & ~chosen["method"].isin(BASELINES)]
     for row, label in zip(chosen.to_dict("records"), method_labels(chosen), strict=True):
         at = "" if pd.isna(row["fraction"]) else "@" + fraction_text(row["fraction"]).replace(" ", "")
+        head = ", nearest report" if row["head"] == "nearest_report" else ""
         dataset = found.setdefault(row["task"], {}).setdefault(row["dataset"], {})
-        dataset.setdefault(row["metric"] + at, {})[label] = round(row["value"], 4)
+        dataset.setdefault(row["metric"] + at + head, {})[label] = round(row["value"], 4)
     return found
 
 

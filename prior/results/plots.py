@@ -35,6 +35,7 @@ TASK_METRICS = {
     "retrieval": ["r_at_1_i2t", "r_at_5_i2t", "r_at_10_i2t", "r_at_10_t2i", "p_at_1_i2t", "p_at_10_i2t"],
     "grounding": ["pointing_game", "cnr", "miou"],
     "prototypes": ["dead_prototypes", "assignment_entropy", "used_perplexity"],
+    "report_generation": ["clinical_f1_micro", "bleu_4", "rouge_l", "cider"],
 }
 """What a task's figure shows; of a task that is not named, the leading metric."""
 FOREST = f"Paired difference to {CORRECTED}"

@@ -49,12 +49,20 @@ METRIC_TITLES = {
     "dead_prototypes_count": "Dead prototypes",
     "assignment_entropy": "Assignment entropy, nats",
     "used_perplexity": "Used perplexity",
+    **{f"bleu_{order}": f"BLEU-{order}" for order in range(1, 5)},
+    "rouge_l": "ROUGE-L",
+    "meteor_exact_stem": "METEOR of words and stems, no synonyms",
+    "cider": "CIDEr-D",
+    "clinical_f1_micro": "Clinical F1 by rule labeller, micro",
+    "clinical_f1_macro": "Clinical F1 by rule labeller, macro",
+    "clinical_f1_example": "Clinical F1 by rule labeller, mean over reports",
+    "clinical_f1": "Clinical F1 by rule labeller",
     "n_unfit": "Findings without both labels in training",
 }
 RETRIEVAL_TITLES = {"p_at": "Precision", "hit_at": "Hit", "r_at": "Recall of the exact pair"}
 DIRECTION_TITLES = {"i2t": "image → report", "t2i": "report → image"}
 ENOUGH_SEEDS = 3
-METHOD_ORDER = ["chance", "predict nothing", "metadata only", "random"]
+METHOD_ORDER = ["chance", "predict nothing", "frequent report", "metadata only", "random"]
 
 
 def metric_title(metric: str) -> str:

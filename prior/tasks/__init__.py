@@ -8,7 +8,8 @@ TASKS: dict[str, str] = {
     "detection": "prior.tasks.detection",
     "grounding": "prior.tasks.grounding",
     "prototypes": "prior.tasks.prototypes",
+    "report_generation": "prior.tasks.report_generation",
 }
 
-# They read every map of the encoder, the others its mean over the last one.
-DENSE_TASKS: frozenset[str] = frozenset({"segmentation", "detection"})
+# They read maps of the encoder, the others the mean over its last one.
+DENSE_TASKS: frozenset[str] = frozenset({"segmentation", "detection", "report_generation"})

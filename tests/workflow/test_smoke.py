@@ -20,7 +20,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def test_every_task_has_a_headline_for_every_method(smoke: Repository) -> None:
     metrics = json.loads((smoke.root / "results/metrics.json").read_text())
     labelled, unlabelled = (
-        {"classification", "segmentation", "detection"},
+        {"classification", "segmentation", "detection", "report_generation"},
         {"zero_shot", "retrieval", "grounding"},
     )
     assert set(metrics) == labelled | unlabelled | {"prototypes"}
