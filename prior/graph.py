@@ -160,7 +160,7 @@ class Graph:
     def evaluate_settings(self, stem: str, bundle: str) -> dict[str, Any]:
         """Arguments of one evaluation job; the protocol's knobs are part of them."""
         return {
-            **self.evaluations[stem].model_dump(),
+            **self.evaluations[stem].model_dump(exclude={"methods"}),
             "knobs": self.protocol(stem).knobs,
             "image": self.params.image.model_dump(),
             "bundle": bundle,
