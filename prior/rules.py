@@ -5,6 +5,10 @@ from typing import Any
 
 from prior.graph import Graph, canonical
 
+# Snakemake gives fewer where `--cores` has fewer.
+REAL_DATA_THREADS = 16
+WORTH_TWO = 1000
+
 
 class Rules:
     """Settings, code digests and inputs of the rules of one experiment."""
@@ -36,6 +40,13 @@ class Rules:
         """The stamp of a simulated raw folder; nothing for a real one, which no rule makes."""
         simulated = self.graph.params.datasets[wildcards.dataset].root is None
         return [f"data/raw/{wildcards.dataset}/simulation.json"] if simulated else []
+
+    def data_threads(self, wildcards: Any) -> int:
+        """Processes that make or prepare a dataset; of few images each would cost more than it saves."""
+        dataset = self.graph.params.datasets[wildcards.dataset]
+        if dataset.root is not None:
+            return REAL_DATA_THREADS
+        return 2 if (dataset.images or 0) >= WORTH_TWO else 1
 
     def sentences(self, wildcards: Any) -> list[str]:
         """The sentences that retrieval and the prototype atlas read."""

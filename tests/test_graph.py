@@ -66,6 +66,15 @@ def test_a_row_that_trains_longer_says_so_and_leaves_the_others_alone() -> None:
     assert shared == graph().pretrain_settings("convirt-default-s0")
 
 
+def test_processes_of_data_jobs_follow_the_size_of_the_data() -> None:
+    def threads(of: Graph, dataset: str) -> int:
+        return Rules(of).data_threads(SimpleNamespace(dataset=dataset))
+
+    assert threads(graph(), "mimic_cxr") == 2
+    assert threads(graph("smoke"), "mimic_cxr") == 1
+    assert threads(graph("real_small"), "nih_small") > 2
+
+
 def test_every_default_file_lies_below_an_output_of_dvc() -> None:
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
     outputs = [

@@ -5,7 +5,7 @@ rule simulate:
         "logs/simulate/{dataset}.log",
     conda:
         "../envs/prior.yaml"
-    threads: 2
+    threads: job.data_threads
     resources:
         mem_mb=1000,
         runtime=60,
@@ -27,9 +27,9 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     conda:
         "../envs/prior.yaml"
-    threads: 2
+    threads: job.data_threads
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads: 1000 + 500 * threads,
         runtime=720,
     params:
         settings=job.settings("prepare"),
