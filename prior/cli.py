@@ -147,7 +147,7 @@ def pretrain(
 
 @app.command("import")
 def import_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights that others trained: safetensors or torch.save.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of others: safetensors or torch.save.")],
     out: Annotated[Path, typer.Option(help="Bundle folder to make, such as models/mgca.")],
     layout: Annotated[str, typer.Option(help="How its weights are named, see docs/import.md.")] = "auto",
     encoder: Annotated[

@@ -47,7 +47,7 @@ def architecture(shapes: Shapes) -> str:
         name = size and f"swin_{size}_patch4_window7_224"
     if not name:
         raise InputError(
-            "the size of the network is none that is known from its weights; give `encoder`, timm's name of it"
+            "the size of the network is none of the usual ones; give `encoder`, timm's name of it"
         )
     return name
 

@@ -18,7 +18,7 @@ MARK_NOTES: dict[Mark, str] = {
     "unknown": "what pre-training saw is not known, or cannot be searched",
     "patients": "pre-training may have seen other films of the same patients",
     "images": "pre-training saw films of this data set",
-    "labels": "pre-training saw films of this data set together with its labels, or the reports they are from",
+    "labels": "pre-training saw films of this data set with its labels, or the reports behind them",
 }
 
 
@@ -50,12 +50,14 @@ class Films:
         release: whose labels, or reports behind the labels, it has.
         whole: it holds all films of its archive that any data set shows.
         open_web: its films can be seen on open web pages or in articles, so that a crawl may hold them.
+        holds: data sets of which it has films.
     """
 
     archive: str
     release: str
     whole: bool = False
     open_web: bool = False
+    holds: tuple[str, ...] = ()
 
 
 DATASETS: dict[str, Films] = {
@@ -78,7 +80,7 @@ DATASETS: dict[str, Films] = {
     "chestx_det_release": Films("nih", "chestx_det"),
     "lesion_boxes": Films("nih", "chestx_det"),
     # Compiled from RSNA (thus NIH), articles and web pages.
-    "covidx": Films("nih", "covidx", open_web=True),
+    "covidx": Films("nih", "covidx", open_web=True, holds=("rsna",)),
     "iu_xray": Films("iu_xray", "iu_xray", whole=True, open_web=True),
     "vindr_cxr": Films("vindr", "vindr", whole=True),
     "object_cxr": Films("object_cxr", "object_cxr", whole=True),
@@ -133,4 +135,4 @@ def _mark(entry: Mapping[str, Any], tested: Films, preset: str) -> Mark:
             return "none"
         return "labels" if {"labels", "reports"} & set(entry["used"]) else "images"
     # Two selections from one archive may have no film in common, but no list says that they have no patient.
-    return "images" if trained.whole or tested.whole else "patients"
+    return "images" if trained.whole or tested.whole or name in tested.holds else "patients"

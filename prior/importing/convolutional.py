@@ -7,8 +7,15 @@ from prior.importing.names import SEQUENTIAL_RESNET
 MIMIC = Corpus("mimic_cxr", ("images", "reports"))
 MIMIC_TRAIN = Corpus("mimic_cxr", ("images", "reports"), "train")
 NATURAL = Corpus("imagenet", ("images", "labels"))
-ENLARGED = "its code enlarges 224 px to 299 px before the first convolution; here the encoder sees `image.size`"
+ENLARGED = "its code enlarges images to 299 px before the first convolution; nothing does that here"
 CHOSEN = "its checkpoint was chosen on labels of NIH ChestX-ray14 or CheXpert"
+MGCA_PARTS = (
+    r"img_encoder_q\.(global|local)_embed\.",
+    r"text_encoder_q\.",
+    r"(patch|word)_local_atten_layer\.",
+    r"prototype_layer\.",
+)
+
 
 def labelled(*names: str) -> tuple[Corpus, ...]:
     """Corpora whose images and labels were used."""
@@ -67,7 +74,8 @@ RESNETS: tuple[Layout, ...] = (
         mean=(0.4755,),
         std=(0.3011,),
         trained_on=(NATURAL, MIMIC_TRAIN),
-        note="it normalises by statistics of its MIMIC images, which the code does not state: PRIOR's are used",
+        licence="MIT",
+        note="its code does not state the statistics that it normalises by: PRIOR's are used",
     ),
     Layout(
         name="mgca_resnet",
@@ -75,12 +83,7 @@ RESNETS: tuple[Layout, ...] = (
         source="HKU-MedAI/MGCA, mgca/models/mgca/mgca_module.py",
         trunk="img_encoder_q.model.",
         marks=("img_encoder_q.model.conv1.weight",),
-        left_out=(
-            r"img_encoder_q\.(global|local)_embed\.",
-            r"text_encoder_q\.",
-            r"(patch|word)_local_atten_layer\.",
-            r"prototype_layer\.",
-        ),
+        left_out=MGCA_PARTS,
         trained_on=(NATURAL, MIMIC_TRAIN),
         note=ENLARGED,
     ),
@@ -114,6 +117,7 @@ RESNETS: tuple[Layout, ...] = (
         mean=(0.5862785803043838,),
         std=(0.27950088968644304,),
         trained_on=(NATURAL, MIMIC, *labelled("mimic_cxr", "chexpert")),
+        licence="MIT",
     ),
     Layout(
         name="biovil",
@@ -122,7 +126,7 @@ RESNETS: tuple[Layout, ...] = (
         trunk="encoder.encoder.",
         marks=("encoder.encoder.conv1.weight", "projector.model.0.weight"),
         absent=("encoder.missing_previous_emb",),
-        left_out=(r"encoder\.encoder\.fc\.", r"projector\.", r"classifier\."),
+        left_out=(r"encoder\.encoder\.fc\.", r"(projector|classifier)\."),
         size=480,
         mean=(0.0,),
         std=(1.0,),
@@ -136,11 +140,9 @@ RESNETS: tuple[Layout, ...] = (
         trunk="encoder.encoder.",
         marks=("encoder.encoder.conv1.weight", "encoder.missing_previous_emb"),
         left_out=(
-            r"encoder\.encoder\.fc\.",
-            r"encoder\.(backbone_to_vit|vit_pooler)\.",
+            r"encoder\.(encoder\.fc|backbone_to_vit|vit_pooler)\.",
             r"encoder\.missing_previous_emb$",
-            r"projector\.",
-            r"classifier\.",
+            r"(projector|classifier)\.",
         ),
         size=448,
         mean=(0.0,),
@@ -172,6 +174,7 @@ RESNETS: tuple[Layout, ...] = (
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         trained_on=(NATURAL, MIMIC),
+        licence="MIT",
         note=CHOSEN,
     ),
     Layout(
@@ -187,6 +190,7 @@ RESNETS: tuple[Layout, ...] = (
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         trained_on=(NATURAL, MIMIC),
+        licence="MIT",
         note=CHOSEN,
     ),
     Layout(
@@ -199,6 +203,7 @@ RESNETS: tuple[Layout, ...] = (
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         trained_on=(NATURAL, MIMIC, *labelled("chexpert", "nih_chestxray14")),
+        licence="CC BY-NC-SA 4.0",
         note="the corpora of its largest release (mcc); state `trained_on` for m and mc",
     ),
     Layout(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from statistics import fmean
 from typing import Any
 
@@ -58,9 +59,7 @@ def import_encoder(
     name = settings.encoder or architecture({key: tuple(value.shape) for key, value in trunk.items()})
     mean, std = _normalisation(name, layout, settings)
     config = _config(name, trunk, layout, settings, input_size)
-    encoder = build_image_encoder(
-        config.model_copy(update={"mean": fmean(mean), "std": fmean(std)}), 0
-    )
+    encoder = build_image_encoder(config.model_copy(update={"mean": fmean(mean), "std": fmean(std)}), 0)
     network: Any = encoder.network
     if layout.stages == 3:
         trunk = with_identity(trunk, network.state_dict())
@@ -88,8 +87,8 @@ def _trunk(
             unexpected.append(name)
     if unexpected:
         raise InputError(
-            f"{_recognised(layout)} {len(unexpected)} weights are no known part of it, {_some(unexpected)}; name "
-            "their beginnings in `left_out` if the image encoder does without them"
+            f"{_recognised(layout)} {len(unexpected)} weights are no known part of it, {_some(unexpected)}; "
+            "name their beginnings in `left_out` if the image encoder does without them"
         )
     return trunk, left_out
 
@@ -108,8 +107,8 @@ def _config(
     patch = patch_size({key: tuple(value.shape) for key, value in trunk.items()})
     if patch and input_size % patch:
         raise InputError(
-            f"{_recognised(layout)} patches of {patch} px do not fill {input_size} px; set the image size to a "
-            f"multiple of {patch}, such as {patch * round(layout.size / patch)}"
+            f"{_recognised(layout)} patches of {patch} px do not fill {input_size} px; set the image size to "
+            f"a multiple of {patch}, such as {patch * round(layout.size / patch)}"
         )
     stride = patch or (16 if layout.stages == 3 else settings.output_stride)
     cfg = timm.get_pretrained_cfg(name)
@@ -142,7 +141,7 @@ def _check(trunk: dict[str, Tensor], network: nn.Module, layout: Layout, name: s
     shapes = [
         f"{key} {tuple(trunk[key].shape)} instead of {tuple(value.shape)}"
         for key, value in wanted.items()
-        if key in trunk and trunk[key].shape != value.shape and not _resamples(key)
+        if key in trunk and trunk[key].shape != value.shape and not _resamples(key, trunk[key], value)
     ]
     problems = [
         f"{len(names)} weights {what}: {_some(names)}"
@@ -151,20 +150,24 @@ def _check(trunk: dict[str, Tensor], network: nn.Module, layout: Layout, name: s
     ]
     if problems:
         raise InputError(
-            f"{_recognised(layout)} it does not fit {name} (timm's names): {'; '.join(problems)}; give `encoder` "
-            "if the network is another one"
+            f"{_recognised(layout)} it does not fit {name} (timm's names): {'; '.join(problems)}; give "
+            "`encoder` if the network is another one"
         )
 
 
-def _resamples(name: str) -> bool:
-    return name == "pos_embed" or name.endswith("relative_position_bias_table")
+def _resamples(name: str, value: Tensor, wanted: Tensor) -> bool:
+    """Whether `value` only is of another size: square position embeddings, relative positions."""
+    if name == "pos_embed":
+        squares = (value.shape[1], value.shape[1] - 1)
+        return value.shape[2] == wanted.shape[2] and any(isqrt(n) ** 2 == n for n in squares)
+    return name.endswith("relative_position_bias_table") and value.shape[1] == wanted.shape[1]
 
 
 def _resampled(trunk: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
     """Position embeddings [1, N, D] and tables of relative positions at the network's input size."""
     found = dict(trunk)
     for name, value in network.state_dict().items():
-        if not _resamples(name) or value.shape == trunk[name].shape:
+        if value.shape == trunk[name].shape:
             continue
         if name == "pos_embed":
             prefix = 0 if network.no_embed_class else network.num_prefix_tokens

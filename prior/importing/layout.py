@@ -31,7 +31,7 @@ class Layout:
         mean: of the grey values in [0, 1], one or three; None takes timm's for the network.
         std: standard deviation, likewise.
         trained_on: corpora; empty where the layout does not tell.
-        licence: terms of the weights as their page states them.
+        licence: of the repository or hub page; the terms of the training data are another matter.
         note: what else a user should know.
     """
 
@@ -49,7 +49,7 @@ class Layout:
     mean: tuple[float, ...] | None = (0.5,)
     std: tuple[float, ...] | None = (0.5,)
     trained_on: tuple[Corpus, ...] = ()
-    licence: str = "not stated"
+    licence: str = "no licence file found in its repository"
     note: str = ""
 
     def fits(self, shapes: Shapes) -> bool:

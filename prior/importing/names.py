@@ -58,7 +58,7 @@ TRANSFORMERS_DINOV2: Rules = (
     (r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),
 )
 
-# transformers' Swin, as its files are. It halves the map at the end of a stage, timm at the start of the next.
+# transformers' Swin, likewise. It halves the map at the end of a stage, timm at the start of the next.
 TRANSFORMERS_SWIN: Rules = (
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^embeddings\.norm\.", "patch_embed.norm."),

@@ -70,7 +70,7 @@ def chosen(shapes: Shapes, layout: str, encoder: str | None = None) -> Layout:
 
 
 def beginnings(names: Iterable[str], most: int = 6) -> str:
-    """Name the beginnings of `names` (to the second dot) that are most frequent, with how often they occur."""
+    """Name the most frequent beginnings of `names` (to the second dot), with their counts."""
     counts = Counter("".join(re.findall(r"[^.]*\.?", name)[:2]) for name in names)
     shown = [f"`{start}` ({count})" for start, count in counts.most_common(most)]
     return ", ".join([*shown, *(["…"] if len(counts) > most else [])])

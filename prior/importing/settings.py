@@ -1,4 +1,4 @@
-"""What a user may say about a checkpoint: `settings` of method `imported`, and the options of `prior import`."""
+"""What a user may say about a checkpoint: `settings` of method `imported` in params.yaml."""
 
 from typing import Any
 

@@ -39,7 +39,7 @@ def import_stage(settings: Mapping[str, Any], out: Path) -> None:
 def import_file(
     path: Path, out: Path, layout: str = AUTO, encoder: str | None = None, size: int | None = None
 ) -> None:
-    """Make a bundle of the checkpoint `path` by hand; its rows are labelled with the name of the folder `out`."""
+    """Make a bundle of the checkpoint `path` by hand; the name of the folder `out` labels its rows."""
     given = ImportSettings(checkpoint=str(path), layout=layout, encoder=encoder)
     import_bundle(given, out, out.name, size, 0)
 
@@ -96,8 +96,8 @@ def summary(path: Path, layout: Layout, found: ImportedEncoder) -> str:
     config = found.encoder.config
     others = ", ".join(f"{part} {count}" for part, count in found.left_out.most_common())
     return (
-        f"{path}: recognised as {layout.name}, {layout.title} (names of {layout.source}): {found.taken} weights "
-        f"of {config.name} at {config.input_size} px, trained at {layout.size} px; "
+        f"{path}: recognised as {layout.name}, {layout.title} (names of {layout.source}): {found.taken} "
+        f"weights of {config.name} at {config.input_size} px, trained at {layout.size} px; "
         f"{found.left_out.total()} left out{f' ({others})' if others else ''}; licence: {layout.licence}"
         + (f"; {layout.note}" if layout.note else "")
     )

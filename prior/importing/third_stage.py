@@ -20,7 +20,7 @@ def with_identity(state: Mapping[str, Tensor], initial: Mapping[str, Tensor]) ->
 
     Args:
         state: weights with timm's names, without `layer4`.
-        initial: weights of the untrained network, whose fourth stage fills the branches that are switched off.
+        initial: weights of the untrained network, for the branches that are switched off.
 
     Returns:
         Weights of the whole network.
@@ -30,7 +30,8 @@ def with_identity(state: Mapping[str, Tensor], initial: Mapping[str, Tensor]) ->
     """
     if not any(name.startswith("layer3.") for name in state):
         raise InputError("the file has no third stage of a ResNet")
-    found = {**state, **{name: value.clone() for name, value in initial.items() if name.startswith("layer4.")}}
+    fourth = {name: value.clone() for name, value in initial.items() if name.startswith("layer4.")}
+    found = {**state, **fourth}
     for name in list(found):
         if name.startswith("layer4.") and name.endswith((".bn3.weight", ".bn3.bias")):
             found[name] = torch.zeros_like(found[name])

@@ -1,7 +1,7 @@
 """Layouts of released vision transformers."""
 
 from prior.importing.contamination import Corpus
-from prior.importing.convolutional import MIMIC, MIMIC_TRAIN, NATURAL, labelled
+from prior.importing.convolutional import MGCA_PARTS, MIMIC, MIMIC_TRAIN, NATURAL, labelled
 from prior.importing.layout import IMAGENET_MEAN, IMAGENET_STD, Layout
 from prior.importing.names import OPENAI_CLIP, TORCHVISION_VIT, TRANSFORMERS_DINOV2, TRANSFORMERS_SWIN
 
@@ -29,12 +29,7 @@ TRANSFORMERS: tuple[Layout, ...] = (
         source="HKU-MedAI/MGCA, mgca/models/mgca/mgca_module.py",
         trunk="img_encoder_q.model.",
         marks=("img_encoder_q.model.patch_embed.proj.weight",),
-        left_out=(
-            r"img_encoder_q\.(global|local)_embed\.",
-            r"text_encoder_q\.",
-            r"(patch|word)_local_atten_layer\.",
-            r"prototype_layer\.",
-        ),
+        left_out=MGCA_PARTS,
         trained_on=(NATURAL, MIMIC_TRAIN),
     ),
     Layout(
@@ -57,6 +52,7 @@ TRANSFORMERS: tuple[Layout, ...] = (
         mean=(0.5862785803043838,),
         std=(0.27950088968644304,),
         trained_on=(NATURAL, MIMIC, *labelled("mimic_cxr", "chexpert")),
+        licence="MIT",
     ),
     Layout(
         name="cxr_clip_swin",
@@ -67,6 +63,7 @@ TRANSFORMERS: tuple[Layout, ...] = (
         marks=("image_encoder.image_encoder.embeddings.patch_embeddings.projection.weight",),
         left_out=(_BUFFER, r"text_encoder\.", r"(image|text)_projection\.", r"logit_scale$"),
         trained_on=(NATURAL, MIMIC, *labelled("chexpert", "nih_chestxray14")),
+        licence="CC BY-NC-SA 4.0",
         note="the corpora of its largest release (mcc); state `trained_on` for m and mc",
     ),
     Layout(
@@ -81,7 +78,7 @@ TRANSFORMERS: tuple[Layout, ...] = (
         mean=(0.397990,),
         std=(0.327214,),
         trained_on=(WEB, MIMIC),
-        licence="MIT",
+        licence="Apache-2.0 with Commons Clause",
         note="its checkpoints were chosen on CheXpert's validation labels",
     ),
     Layout(
@@ -118,6 +115,7 @@ TRANSFORMERS: tuple[Layout, ...] = (
         mean=(0.4978,),
         std=(0.2449,),
         trained_on=(NATURAL, MIMIC),
+        licence="MIT",
     ),
     Layout(
         name="carzero",

@@ -19,7 +19,7 @@ class ImportedSettings(BaseModel):
     Attributes:
         layout: how the weights were named in the file.
         source: whose names these are.
-        licence: terms of the weights as their page states them.
+        licence: of the repository or hub page that released them.
         trained_on: corpora, as `prior.importing.contamination` reads them; empty if not known.
     """
 

@@ -18,7 +18,7 @@ GREY = ((0.5,), (0.25,))
 
 @dataclass
 class Source:
-    """A network, the last map that it makes of normalised images, and its weights under the release's names."""
+    """The last map that a network makes of normalised images, and its weights under the release's names."""
 
     weights: dict[str, Tensor]
     last_map: Callable[[Tensor], Tensor]
@@ -35,9 +35,7 @@ def randomised(network: nn.Module) -> nn.Module:
     for name, value in network.state_dict().items():
         if name.endswith("running_mean"):
             value.normal_(0, 0.1)
-        elif name.endswith("running_var"):
-            value.uniform_(0.5, 1.5)
-        elif name.endswith(("gamma", "lambda1")):
+        elif name.endswith(("running_var", "gamma", "lambda1")):
             value.uniform_(0.5, 1.5)
         elif value.ndim == 1 and value.is_floating_point():
             value.add_(0.1 * torch.randn_like(value))
@@ -56,9 +54,7 @@ def resnet(channels: int = 3) -> nn.Module:
 @cache
 def bottlenecks() -> nn.Module:
     """timm's resnet26."""
-    return randomised(
-        torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [2, 2, 2, 2])
-    )
+    return randomised(torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [2, 2, 2, 2]))
 
 
 @cache
@@ -200,7 +196,10 @@ def _kad(layer4: bool) -> Source:
 
 def _clip(*others: str) -> Source:
     network = clip_tower()
-    weights = {**prefixed("visual.", network.state_dict()), **parts("transformer.x", "token_embedding.weight")}
+    weights = {
+        **prefixed("visual.", network.state_dict()),
+        **parts("transformer.x", "token_embedding.weight"),
+    }
     weights |= parts("positional_embedding", "ln_final.weight", "text_projection", "logit_scale", *others)
     return Source(weights, lambda x: tokens_map(network(x)), "vit_xsmall_patch16_clip_224")
 

@@ -31,7 +31,9 @@ def test_a_bias_takes_the_constant_up():
     conv = nn.Conv2d(3, 5, 4, 4)
     state = {f"patch_embed.proj.{name}": value for name, value in conv.state_dict().items()}
     found = fold_colours(state, "patch_embed.proj", MEAN, STD)
-    same = F.conv2d(grey(images()), found["patch_embed.proj.weight"], found["patch_embed.proj.bias"], stride=4)
+    same = F.conv2d(
+        grey(images()), found["patch_embed.proj.weight"], found["patch_embed.proj.bias"], stride=4
+    )
     torch.testing.assert_close(same, conv(coloured(images())), atol=1e-5, rtol=1e-5)
 
 

@@ -33,6 +33,7 @@ NIH_LABELS = Corpus("nih_chestxray14", ("images", "labels"))
         ((NIH_LABELS,), "covidx", "images"),
         ((Corpus("rsna", ("images", "labels")),), "rsna", "labels"),
         ((Corpus("rsna", ("images", "labels")),), "siim", "patients"),
+        ((Corpus("rsna", ("images", "labels")),), "covidx", "images"),
         ((Corpus("rsna", ("images", "labels")),), "nih_chestxray14", "images"),
         ((Corpus("chexpert", ("images", "reports")),), "chexpert_5x200_prior", "labels"),
         ((Corpus("chexpert"),), "chexpert_8x200", "images"),

@@ -186,18 +186,21 @@ RECOGNISED = r"recognised as mgca_resnet, MGCA \(ResNet-50\): "
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda w: w.pop(NAME), r"it does not fit resnet18 .*: 1 weights missing: layer1\.0\.conv1\.weight; give"),
+        (
+            lambda w: w.pop(NAME),
+            r"it does not fit resnet18 .*: 1 weights missing: layer1\.0\.conv1\.weight; give",
+        ),
         (
             lambda w: w.update({"img_encoder_q.model.layer9.x": torch.zeros(1)}),
             r"it does not fit resnet18 .*: 1 weights unexpected: layer9\.x; give",
         ),
         (
             lambda w: w.update({NAME: torch.zeros(3, 4, 5, 5)}),
-            r"1 weights of another shape: layer1\.0\.conv1\.weight \(3, 4, 5, 5\) instead of \(64, 64, 3, 3\)",
+            r"1 weights of another shape: layer1\.0\.conv1\.weight \(3, 4, 5, 5\) instead of \(64, 64,",
         ),
         (
             lambda w: w.update({"momentum.x": torch.zeros(1), "momentum.y": torch.zeros(1)}),
-            r"2 weights are no known part of it, momentum\.x, momentum\.y; name their beginnings in `left_out`",
+            r"2 weights are no known part of it, momentum\.x, momentum\.y; name their .* `left_out`",
         ),
     ],
 )
@@ -218,11 +221,15 @@ def test_the_user_can_leave_out_more():
 
 def test_unknown_names_are_shown():
     weights = {"net.stem.weight": (3, 3), "net.stem.bias": (3,), "tail": (1,)}
-    with pytest.raises(InputError, match=r"3 weights have none .* start with `net\.stem\.` \(2\), `tail` \(1\)"):
+    with pytest.raises(
+        InputError, match=r"3 weights have none .* start with `net\.stem\.` \(2\), `tail` \(1\)"
+    ):
         recognise(weights)
-    with pytest.raises(InputError, match="layout `?'?mcga'?`? is unknown; choose auto or one of"):
+    with pytest.raises(InputError, match="layout 'mcga' is unknown; choose auto or one of"):
         chosen(weights, "mcga")
-    with pytest.raises(InputError, match=r"do not have layout gloria.*gloria\.img_encoder\.model\.conv1\.weight"):
+    with pytest.raises(
+        InputError, match=r"do not have layout gloria.*gloria\.img_encoder\.model\.conv1\.weight"
+    ):
         chosen(weights, "gloria")
     with pytest.raises(InputError, match="needs `encoder`"):
         chosen(weights, "timm")

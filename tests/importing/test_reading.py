@@ -38,16 +38,36 @@ def saved(path, content, **options):
     "content",
     [
         WEIGHTS,
-        {"state_dict": WEIGHTS, "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}], "epoch": 3},
+        {
+            "state_dict": WEIGHTS,
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+            "epoch": 3,
+        },
         {"model": WEIGHTS, "optimizer": {"state": {}}, "args": argparse.Namespace(lr=0.1, seed=1)},
         {"image_encoder": WEIGHTS, "model": {"head": torch.zeros(1)}, "text_encoder": {"x": torch.zeros(1)}},
-        {"state_dict": WEIGHTS, "hyper_parameters": OmegaConf.create({"model": {"width": 8, "list": [1, 2]}})},
-        {"state_dict": WEIGHTS, "callbacks": {Callback: {"best": torch.tensor(1.0), "score": np.float64(0.5)}}},
+        {
+            "state_dict": WEIGHTS,
+            "hyper_parameters": OmegaConf.create({"model": {"width": 8, "list": [1, 2]}}),
+        },
+        {
+            "state_dict": WEIGHTS,
+            "callbacks": {Callback: {"best": torch.tensor(1.0), "score": np.float64(0.5)}},
+        },
         {"state_dict": WEIGHTS, "hyper_parameters": Settings(width=3, scheduler=Callback())},
         {"model": {f"module.{name}": value for name, value in WEIGHTS.items()}},
         {"model": {f"module._orig_mod.{name}": value for name, value in WEIGHTS.items()}},
     ],
-    ids=["bare", "lightning", "namespace", "kad", "omegaconf", "callbacks", "settings", "wrapped", "compiled"],
+    ids=[
+        "bare",
+        "lightning",
+        "namespace",
+        "kad",
+        "omegaconf",
+        "callbacks",
+        "settings",
+        "wrapped",
+        "compiled",
+    ],
 )
 def test_wrappers_and_what_lies_beside_the_weights(content, tmp_path):
     assert same(read_checkpoint(saved(tmp_path / "a.ckpt", content)))
@@ -80,7 +100,9 @@ class Harmless:
 def test_nothing_in_a_file_is_called(tmp_path, monkeypatch):
     monkeypatch.setenv("TMP_FOR_TEST", str(tmp_path))
     path = saved(tmp_path / "a.pt", {"state_dict": WEIGHTS, "x": Command()})
-    with pytest.raises(InputError, match=r"is no plain file of weights \(it names posix\.mkdir\).*save the weights"):
+    with pytest.raises(
+        InputError, match=r"is no plain file of weights \(it names posix\.mkdir\).*save the weights"
+    ):
         read_checkpoint(path)
     assert not (tmp_path / "made").exists()
     # A name outside the blocked modules stands for nothing.
@@ -108,5 +130,5 @@ def test_other_files_are_named(tmp_path):
     (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"half\.pt"):
         read_checkpoint(tmp_path / "half.pt")
-    with pytest.raises(InputError, match="no weights under state_dict.*; it has epoch, teacher"):
+    with pytest.raises(InputError, match=r"no weights under state_dict.*; it has epoch, teacher"):
         read_checkpoint(saved(tmp_path / "b.pt", {"teacher": WEIGHTS, "epoch": 1}))

@@ -105,9 +105,15 @@ def test_what_the_user_says_replaces_the_layout(checkpoint, tmp_path):
     ("own", "words"),
     [
         ({"layout": "gloria"}, r"checkpoint .*mgca\.ckpt: .* do not have layout gloria"),
-        ({"encoder": "resnet18"}, r"checkpoint .*mgca\.ckpt: recognised as mgca_vit, .* does not fit resnet18"),
+        (
+            {"encoder": "resnet18"},
+            r"checkpoint .*mgca\.ckpt: recognised as mgca_vit, .* does not fit resnet18",
+        ),
         ({"encoder": None}, "size of the network"),
-        ({"trained_on": [{"corpus": "mimic"}]}, r"settings of method imported: trained_on\.0\.corpus: `mimic` is none"),
+        (
+            {"trained_on": [{"corpus": "mimic"}]},
+            r"settings of method imported: trained_on\.0\.corpus: `mimic` is none",
+        ),
         ({"weights": "x"}, "settings of method imported: weights"),
     ],
 )
@@ -147,5 +153,7 @@ def test_one_line_of_params_brings_it_into_every_evaluation(tmp_path):
 
 @pytest.mark.parametrize("checkpoint", [None, "none.ckpt"])
 def test_a_missing_checkpoint_stops_before_work(checkpoint, tmp_path):
-    with pytest.raises(InputError, match=r"method_settings\.released\.settings\.checkpoint: .*not an existing file"):
+    with pytest.raises(
+        InputError, match=r"method_settings\.released\.settings\.checkpoint: .*not an existing file"
+    ):
         with_imported(tmp_path, checkpoint).check_weights()
