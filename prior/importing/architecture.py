@@ -13,7 +13,8 @@ RESNETS = {
     ((3, 4, 6, 3), True): "resnet50",
     ((3, 4, 23, 3), True): "resnet101",
     ((3, 8, 36, 3), True): "resnet152",
-    # Three stages of a ResNet-50.
+    # Three stages.
+    ((2, 2, 2), False): "resnet18",
     ((3, 4, 6), True): "resnet50",
 }
 DENSENETS = {

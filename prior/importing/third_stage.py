@@ -7,12 +7,12 @@ from torch import Tensor
 
 from prior.errors import InputError
 
+# Of torch's batch norm.
 EPSILON = 1e-5
-"""Of torch's batch norm."""
 
 
 def with_identity(state: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add a fourth stage that is the identity to three stages of a ResNet with bottlenecks.
+    """Add a fourth stage that is the identity to three stages of a ResNet.
 
     The residual branches end in a batch norm of factor zero, the shortcut copies the channels of the third
     stage (they are not negative, so that the ReLU keeps them) and leaves the others zero. Without a stride,
@@ -32,8 +32,9 @@ def with_identity(state: Mapping[str, Tensor], initial: Mapping[str, Tensor]) ->
         raise InputError("the file has no third stage of a ResNet")
     fourth = {name: value.clone() for name, value in initial.items() if name.startswith("layer4.")}
     found = {**state, **fourth}
-    for name in list(found):
-        if name.startswith("layer4.") and name.endswith((".bn3.weight", ".bn3.bias")):
+    last = "bn3" if "layer4.0.bn3.weight" in fourth else "bn2"
+    for name in fourth:
+        if name.endswith((f".{last}.weight", f".{last}.bias")):
             found[name] = torch.zeros_like(found[name])
     shortcut, norm = "layer4.0.downsample.0.weight", "layer4.0.downsample.1"
     found[shortcut] = torch.eye(*found[shortcut].shape[:2]).reshape(found[shortcut].shape)
