@@ -7,7 +7,7 @@ from prior.errors import InputError
 from prior.importing.layout import Shapes
 
 # Blocks per stage, and whether a block has three convolutions.
-RESNETS = {
+RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
@@ -17,7 +17,7 @@ RESNETS = {
     ((2, 2, 2), False): "resnet18",
     ((3, 4, 6), True): "resnet50",
 }
-DENSENETS = {
+DENSENETS: dict[tuple[int, ...], str] = {
     (6, 12, 24, 16): "densenet121",
     (6, 12, 32, 32): "densenet169",
     (6, 12, 48, 32): "densenet201",
@@ -25,7 +25,11 @@ DENSENETS = {
 }
 # Width and depth.
 VITS = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
-SWINS = {(96, (2, 2, 6, 2)): "tiny", (96, (2, 2, 18, 2)): "small", (128, (2, 2, 18, 2)): "base"}
+SWINS: dict[tuple[int, tuple[int, ...]], str] = {
+    (96, (2, 2, 6, 2)): "tiny",
+    (96, (2, 2, 18, 2)): "small",
+    (128, (2, 2, 18, 2)): "base",
+}
 
 
 def architecture(shapes: Shapes) -> str:

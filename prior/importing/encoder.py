@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 import timm
-from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from prior.encoders.image import ImageEncoder, ImageEncoderConfig, build_image_encoder

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from prior.errors import InputError
 from prior.importing import names
@@ -75,17 +76,30 @@ def test_every_layout_is_tried():
         assert layout.std is None or len(layout.std) == len(layout.mean)
 
 
-@pytest.mark.parametrize("layout", ["rad_dino", "dinov2_transformers"])
-def test_files_of_transformers_dinov2(layout, tmp_path):
-    from safetensors.torch import load_file
+def written(model, folder):
+    """A model of transformers and the weights as it writes them."""
+    model.eval().save_pretrained(folder)
+    return model, load_file(folder / "model.safetensors")
 
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory):
     config = transformers.Dinov2Config(
         hidden_size=384, num_attention_heads=6, image_size=56, patch_size=14, layerscale_value=0.7
     )
     torch.manual_seed(0)
-    model = transformers.Dinov2Model(config).eval()
-    model.save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
+    return written(transformers.Dinov2Model(config), tmp_path_factory.mktemp("dinov2"))
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory):
+    torch.manual_seed(0)
+    return written(transformers.SwinModel(transformers.SwinConfig()), tmp_path_factory.mktemp("swin"))
+
+
+@pytest.mark.parametrize("layout", ["rad_dino", "dinov2_transformers"])
+def test_files_of_transformers_dinov2(layout, dinov2):
+    model, weights = dinov2
     assert "encoder.layer.0.attention.attention.query.weight" in weights
     given = LAYOUTS[layout]
     source = Source(
@@ -109,13 +123,9 @@ def test_files_of_transformers_dinov2(layout, tmp_path):
         ("cxr_clip_swin", "image_encoder.image_encoder.", "image_projection.projection.weight"),
     ],
 )
-def test_files_of_transformers_swin(layout, prefix, other, tmp_path):
-    from safetensors.torch import load_file
-
-    torch.manual_seed(0)
-    model = transformers.SwinModel(transformers.SwinConfig()).eval()
-    model.save_pretrained(tmp_path)
-    weights = prefixed(prefix, load_file(tmp_path / "model.safetensors"))
+def test_files_of_transformers_swin(layout, prefix, other, swin):
+    model, weights = swin
+    weights = prefixed(prefix, weights)
     assert f"{prefix}encoder.layers.0.blocks.0.attention.self.query.weight" in weights
     weights |= {f"{prefix}encoder.layers.0.blocks.0.attention.self.relative_position_index": torch.zeros(2)}
     assert recognise(shapes(weights)) is LAYOUTS[layout]
