@@ -133,10 +133,34 @@ def pretrain(
     out: Out,
     code: Code = "",
 ) -> None:
-    """Pre-train one method and leave its bundle."""
+    """Pre-train one method, or import what others trained, and leave its bundle."""
+    given = json.loads(settings)
+    if given["method"] == "imported":
+        from prior.importing.stage import import_stage
+
+        import_stage(given, out.parent)
+        return
     from prior.training.pretrain import pretrain as run
 
-    run(json.loads(settings), data.parent, tokens.parent, out.parent, CELLS, code)
+    run(given, data.parent, tokens.parent, out.parent, CELLS, code)
+
+
+@app.command("import")
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of others: safetensors or torch.save.")],
+    out: Annotated[Path, typer.Option(help="Bundle folder to make, such as models/mgca.")],
+    layout: Annotated[str, typer.Option(help="How its weights are named, see docs/import.md.")] = "auto",
+    encoder: Annotated[
+        str | None, typer.Option(help="timm's name of the network, where the weights do not tell it.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Side of the images.", show_default="as it was trained")
+    ] = None,
+) -> None:
+    """Turn the image encoder of a checkpoint into a bundle, and say what was recognised."""
+    from prior.importing.stage import import_file
+
+    import_file(checkpoint, out, layout, encoder, size)
 
 
 @app.command()

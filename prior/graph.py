@@ -135,8 +135,10 @@ class Graph:
         }
 
     def pretrain_settings(self, bundle: str) -> dict[str, Any]:
-        """Arguments of one pre-training."""
+        """Arguments of one pre-training, or of the import of what others trained."""
         settings, seed = self.bundles[bundle]
+        if settings.method == IMPORTED:
+            return self._import_settings(bundle)
         shared = self.params.pretraining.model_dump(exclude={"seeds"})
         own = settings.model_dump()
         shared["epochs"] = own.pop("epochs") or shared["epochs"]
@@ -154,6 +156,19 @@ class Graph:
             "seed": seed,
             "image": self.params.image.model_dump(),
             "text": self.params.text.model_dump(exclude={"tokenizer"}),
+            "bundle": bundle,
+        }
+
+    def _import_settings(self, bundle: str) -> dict[str, Any]:
+        """Arguments of one import; nothing that only trainings read, so that they do not make it stale."""
+        settings, seed = self.bundles[bundle]
+        own = settings.model_dump(include={"method", "variant", "settings"})
+        checkpoint = str(self.project / str(own["settings"].get("checkpoint")))
+        return {
+            **own,
+            "settings": {**own["settings"], "checkpoint": checkpoint},
+            "seed": seed,
+            "image": self.params.image.model_dump(),
             "bundle": bundle,
         }
 
@@ -208,7 +223,8 @@ class Graph:
 
     def has_variants(self) -> bool:
         """Whether a method runs in several variants, so that there is an ablation to tabulate."""
-        variants = {(settings.method, settings.variant) for settings, _ in self.bundles.values()}
+        own = [settings for settings, _ in self.bundles.values() if settings.method != IMPORTED]
+        variants = {(settings.method, settings.variant) for settings in own}
         return len(variants) > len({method for method, _ in variants})
 
     def result_files(self) -> list[str]:
@@ -240,6 +256,8 @@ class Graph:
 
     def code(self, stage: str, name: str = "") -> str:
         """Code digest of a job: `name` is the data set, bundle or task that selects a registered module."""
+        if stage == "pretrain" and self.bundles[name][0].method == IMPORTED:
+            stage = "import"
         registered: dict[str, Callable[[], list[str]]] = {
             "simulate": lambda: [f"prior.phantom.writers.{self.params.datasets[name].reader}"],
             "prepare": lambda: [READERS[self.params.datasets[name].reader]],
@@ -267,6 +285,8 @@ class Graph:
             settings = self.params.method_settings[name]
             if settings.method == "imagenet":
                 wanted.append((f"method_settings.{name}.settings.weights", settings.settings.get("weights")))
+            if settings.method == IMPORTED:
+                self._check_checkpoint(name, settings.settings.get("checkpoint"))
         for key, weights in wanted:
             if weights is None:
                 raise InputError(
@@ -275,6 +295,13 @@ class Graph:
                 )
             if weights != HUB:
                 check_weights(self.project / weights, key)
+
+    def _check_checkpoint(self, name: str, checkpoint: Any) -> None:
+        if not checkpoint or not (self.project / str(checkpoint)).is_file():
+            raise InputError(
+                f"method_settings.{name}.settings.checkpoint: {checkpoint} is not an existing file; give the "
+                "released checkpoint (docs/import.md), or take the method out of `methods`"
+            )
 
     def check_roots(self) -> None:
         """Raise `InputError` for a real data set whose folder does not exist."""
@@ -289,7 +316,8 @@ class Graph:
 
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
-UNTRAINED = {"random", "imagenet"}
+IMPORTED = "imported"
+UNTRAINED = {"random", "imagenet", IMPORTED}
 TEXT_TASKS = {"zero_shot", "retrieval", "grounding", "prototypes"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],
@@ -297,6 +325,7 @@ STAGE_MODULES = {
     "split_sentences": ["prior.reports.sentences"],
     "tokenize": ["prior.reports.tokens"],
     "pretrain": ["prior.training.pretrain"],
+    "import": ["prior.importing.stage"],
     "evaluate": ["prior.tasks.run"],
     "score": ["prior.metrics.score"],
     "collect": ["prior.results.collect"],

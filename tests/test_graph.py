@@ -117,7 +117,7 @@ def test_the_ablations_have_a_bundle_each_and_differ_from_their_method_in_one_wa
 
 def test_the_overlay_all_methods_runs_every_registered_method() -> None:
     bundles = graph("all_methods").bundles.values()
-    assert {settings.method for settings, _ in bundles} == set(METHODS) - {"imagenet"}
+    assert {settings.method for settings, _ in bundles} == set(METHODS) - {"imagenet", "imported"}
     jobs = graph("all_methods").jobs("zero_shot")
     longer = 1
     assert len(jobs) == len(set(METHODS) - WITHOUT_TEXT) + longer

@@ -19,10 +19,11 @@ METHODS: dict[str, str] = {
     "mirror": "prior.methods.mirror",
     "simclr": "prior.methods.simclr",
     "supervised": "prior.methods.supervised",
+    "imported": "prior.methods.imported",
 }
 
 # They get no jobs of tasks that need prompts or reports.
-WITHOUT_TEXT: frozenset[str] = frozenset({"random", "imagenet", "simclr", "supervised"})
+WITHOUT_TEXT: frozenset[str] = frozenset({"random", "imagenet", "simclr", "supervised", "imported"})
 
 # Readings of a method that has several, the default first.
 VARIANTS: dict[str, tuple[str, ...]] = {"prior": ("described", "released")}

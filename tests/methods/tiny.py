@@ -13,7 +13,7 @@ from tests.methods.reports import Reports, pairs
 IMAGE = ImageEncoderConfig(name="test_resnet", input_size=32)
 TEXT = TextEncoderConfig(vocab_size=40, width=16, layers=1, heads=2, max_tokens=32, dropout=0.0)
 READERS = sorted(set(METHODS) - WITHOUT_TEXT)
-TRAINED = sorted(set(METHODS) - {"random", "imagenet"})
+TRAINED = sorted(set(METHODS) - {"random", "imagenet", "imported"})
 SETTINGS = {
     "supervised": {"findings": ["edema", "mass"]},
     "prior": {"width": 16, "heads": 2, "prototypes": 12, "slots": 4, "image_decoder_channels": 8},

@@ -296,7 +296,7 @@ SMALL = {
 WITHOUT_TEXT = {"random", "imagenet", "simclr", "supervised"}
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"imagenet"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"imagenet", "imported"}))
 def test_a_method_trains_and_comes_back_from_its_bundle(name, tokens_root, tmp_path):
     bundle = run(tokens_root, tmp_path / "bundle", method=name, settings=SMALL.get(name, {}), epochs=3)
     assert bundle.has_text == (name not in WITHOUT_TEXT)

@@ -1,0 +1,159 @@
+"""From a file to a bundle, by hand and by the rule of pre-training."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from prior import params
+from prior.cli import app
+from prior.encoders.bundle import build_method, load_bundle
+from prior.errors import InputError
+from prior.graph import BUNDLE_FILES, Graph
+from prior.importing.contamination import contamination
+from prior.methods import imported
+from tests.importing.sources import SOURCES
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """MGCA's layout on a small ViT, as Lightning wrote it."""
+    path = tmp_path_factory.mktemp("released") / "mgca.ckpt"
+    torch.save({"epoch": 3, "state_dict": SOURCES["mgca_vit"]().weights}, path)
+    return path
+
+
+def call(*arguments):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+
+
+def test_by_hand(checkpoint, tmp_path, caplog):
+    caplog.set_level("INFO")
+    out = tmp_path / "mgca"
+    call("import", checkpoint, "--out", out, "--encoder", "test_vit", "--size", 64)
+    bundle = load_bundle(out)
+    assert (bundle.info.method, bundle.info.variant) == ("imported", "mgca")
+    assert bundle.info.settings["layout"] == "mgca_vit"
+    assert bundle.info.image.input_size == 64
+    assert bundle.info.data == {"checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+    assert bundle.info.pretraining_data == "imagenet+mimic_cxr"
+    assert not bundle.has_text
+    trained_on = bundle.info.settings["trained_on"]
+    assert contamination(trained_on, "mimic_cxr") == "labels"
+    assert contamination(trained_on, "rsna") == "none"
+    source = SOURCES["mgca_vit"]()
+    with torch.inference_mode():
+        images = torch.rand(2, 1, 64, 64)
+        expected = source.last_map(((images - 0.5) / 0.5).expand(-1, 3, -1, -1))
+        torch.testing.assert_close(bundle.image_encoder()(images)[-1], expected, atol=1e-4, rtol=1e-4)
+    said = caplog.text
+    assert "recognised as mgca_vit, MGCA (ViT-B/16)" in said
+    assert "of test_vit at 64 px, trained at 224 px; 2 left out" in said
+
+
+def settings(checkpoint, **own):
+    given = {"checkpoint": str(checkpoint), "layout": "auto", "encoder": "test_vit", **own}
+    return {
+        "method": "imported",
+        "variant": "mgca",
+        "settings": given,
+        "seed": 0,
+        "image": {"size": 32, "fit": "pad"},
+        "bundle": "imported-mgca-s0",
+    }
+
+
+def run(checkpoint, out, **own):
+    given = json.dumps(settings(checkpoint, **own))
+    call("pretrain", "--settings", given, "--data", "none", "--tokens", "none", "--out", out / "bundle.json")
+    return load_bundle(out)
+
+
+def test_by_the_rule(checkpoint, tmp_path):
+    first, second = (run(checkpoint, tmp_path / name / "imported-mgca-s0") for name in "ab")
+    assert {path.name for path in first.path.iterdir()} == {*BUNDLE_FILES, "run.json"}
+    for file in BUNDLE_FILES:
+        assert (first.path / file).read_bytes() == (second.path / file).read_bytes()
+    assert first.image_encoder()(torch.rand(1, 1, 32, 32))[-1].shape == (1, 64, 2, 2)
+    method = build_method(first.info)
+    assert method.stages == []
+    with pytest.raises(InputError, match="imported reads no text"):
+        method.encode_reports(None)
+
+
+def test_what_the_user_says_replaces_the_layout(checkpoint, tmp_path):
+    corpora = [{"corpus": "padchest", "used": ["images"]}]
+    info = run(checkpoint, tmp_path / "b", mean=0.3, std=0.2, trained_on=corpora).info
+    assert (info.image.mean, info.image.std) == (0.3, 0.2)
+    assert info.pretraining_data == "padchest"
+    assert info.settings["trained_on"] == [{"corpus": "padchest", "used": ["images"], "part": "all"}]
+    unknown = run(checkpoint, tmp_path / "c", trained_on=[]).info
+    assert unknown.pretraining_data == ""
+    assert contamination(unknown.settings["trained_on"], "rsna") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"layout": "gloria"}, r"checkpoint .*mgca\.ckpt: .* do not have layout gloria"),
+        (
+            {"encoder": "resnet18"},
+            r"checkpoint .*mgca\.ckpt: recognised as mgca_vit, .* does not fit resnet18",
+        ),
+        ({"encoder": None}, "size of the network"),
+        (
+            {"trained_on": [{"corpus": "mimic"}]},
+            r"settings of method imported: trained_on\.0\.corpus: `mimic` is none",
+        ),
+        ({"weights": "x"}, "settings of method imported: weights"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_left(own, words, checkpoint, tmp_path):
+    with pytest.raises(InputError, match=words):
+        run(checkpoint, tmp_path / "b", **own)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_checkpoint_is_not_pre_trained():
+    with pytest.raises(InputError, match="trains nothing; `prior import`"):
+        imported.build({"checkpoint": "x"}, None, None)
+
+
+def with_imported(project, checkpoint, **pretraining):
+    config = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    config["methods"] = ["random", "released"]
+    own = {"checkpoint": checkpoint, "layout": "auto"}
+    config["method_settings"]["released"] = {"method": "imported", "variant": "mgca", "settings": own}
+    config["pretraining"] |= pretraining
+    return Graph(params.validate(config), project)
+
+
+def test_one_line_of_params_brings_it_into_every_evaluation(tmp_path):
+    (tmp_path / "mgca.ckpt").touch()
+    graph = with_imported(tmp_path, "mgca.ckpt")
+    graph.check_weights()
+    found = graph.pretrain_settings("imported-mgca-s0")
+    assert found["settings"] == {"checkpoint": str(tmp_path / "mgca.ckpt"), "layout": "auto"}
+    assert found == with_imported(tmp_path, "mgca.ckpt", epochs=99).pretrain_settings("imported-mgca-s0")
+    jobs = [job for job in graph.jobs() if "imported" in job]
+    assert {job.split("/")[0] for job in jobs} == {"classification", "segmentation", "detection"}
+    assert graph.trained() == []
+    assert not graph.has_variants()
+    assert graph.code("pretrain", "imported-mgca-s0") != graph.code("pretrain", "random-default-s0")
+
+
+@pytest.mark.parametrize("checkpoint", [None, "none.ckpt"])
+def test_a_missing_checkpoint_stops_before_work(checkpoint, tmp_path):
+    with pytest.raises(
+        InputError, match=r"method_settings\.released\.settings\.checkpoint: .*not an existing file"
+    ):
+        with_imported(tmp_path, checkpoint).check_weights()
