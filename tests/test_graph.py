@@ -146,8 +146,8 @@ def test_files_that_read_predictions_again_are_results(tmp_path: Path) -> None:
     }
     assert default.subgroup_settings()["resamples"] == default.params.statistics.resamples
     overlay = tmp_path / "overlay.yaml"
-    place = "{task: retrieval, dataset: mimic_cxr, protocol: strict_small, setting: pairs, fractions: [], seeds: [0]}"
-    overlay.write_text(f"evaluations: [{place}]\n")
+    place = "task: retrieval, dataset: mimic_cxr, protocol: strict_small, setting: pairs"
+    overlay.write_text(f"evaluations: [{{{place}, fractions: [], seeds: [0]}}]\n")
     assert Graph(params.load(PROJECT / "params.yaml", overlay), PROJECT).embedding_files() == []
 
 
