@@ -77,12 +77,14 @@ def compared_tables(view: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def five_tasks(view: pd.DataFrame) -> pd.DataFrame:
-    """PLACE's five tasks as one table: every share of the labels, frozen encoders."""
+    """PLACE's five tasks as one table: every share of the labels, frozen encoders; empty if none was run."""
     parts = [
         view[(view["task"] == task) & (view["metric"] == metric) & view["frozen"]]
         for task, metrics in FIVE_TASKS.items()
         for metric in metrics
     ]
+    if not (parts := [part for part in parts if len(part)]):
+        return pd.DataFrame()
     rows = pd.concat(parts)
     share = rows["at"].where(rows["fraction"].notna(), "")
     names = zip(rows["task"].map(TASK_TITLES), rows["metric_title"], rows["dataset"], share, strict=True)

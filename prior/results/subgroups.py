@@ -164,6 +164,8 @@ def summarise(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
     for key, part in rows.groupby([*PLACE, *METHOD_COLUMNS], dropna=False, sort=False):
         cells = part["group"].value_counts()
         names = [name for name in part["group"].unique() if cells[name] == cells.max()]
+        if len(names) < 2:
+            continue
         units = {name: fold_averaged(part[part["group"] == name], replicates) for name in names}
         means = {name: unit.interval() for name, unit in units.items()}
         shared = {
@@ -201,7 +203,7 @@ def subgroups(stems: Sequence[Path], prepared: Path, out: Path, n_resamples: int
     table = pd.DataFrame(columns=COLUMNS)
     if found:
         rows, replicates = zip(*found, strict=True)
-        table = summarise(pd.DataFrame(rows).astype({"pretrain_seed": float}), np.stack(replicates))
+        table = summarise(pd.DataFrame(list(rows)).astype({"pretrain_seed": float}), np.stack(replicates))
     table[COUNT_COLUMNS] = table[COUNT_COLUMNS].astype("Float64").astype("Int64")
     table[DECIMAL_COLUMNS] = table[DECIMAL_COLUMNS].astype(float).round(DIGITS)
     with atomic_path(out) as temporary:
