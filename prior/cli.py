@@ -231,14 +231,14 @@ def plots(settings: Settings, out: Folder) -> None:
     data_cards(prepared, given["datasets"], out)
 
 
-@app.command()
-def embeddings(settings: Settings, out: Folder) -> None:
+@app.command("embedding-maps")
+def embedding_maps(settings: Settings, out: Folder) -> None:
     """Draw the test images of every classified data set as the encoders see them, coloured by finding."""
-    from prior.results.embeddings import embedding_maps
+    from prior.results.embeddings import embedding_maps as run
 
     given = json.loads(settings)
     stems = [Path("predictions", job) for job in given["jobs"]]
-    embedding_maps(stems, Path("models"), Path("data/prepared"), FEATURES, given["simulated"], out)
+    run(stems, Path("models"), Path("data/prepared"), FEATURES, given["simulated"], out)
 
 
 @app.command()

@@ -331,7 +331,7 @@ STAGE_MODULES = {
     "score": ["prior.metrics.score"],
     "collect": ["prior.results.collect"],
     "subgroups": ["prior.results.subgroups"],
-    "embeddings": ["prior.results.embeddings"],
+    "embedding_maps": ["prior.results.embeddings"],
     "tables": ["prior.results.tables"],
     "plots": ["prior.results.plots", "prior.results.examples", "prior.results.roc", "prior.results.cards"],
     "page": ["prior.results.page"],

@@ -24,7 +24,7 @@ class Rules:
             "score": lambda wildcards: graph.score_settings(),
             "results": lambda wildcards: graph.results_settings(),
             "subgroups": lambda wildcards: graph.subgroup_settings(),
-            "embeddings": lambda wildcards: graph.embedding_settings(),
+            "embedding_maps": lambda wildcards: graph.embedding_settings(),
             "tables": lambda wildcards: graph.table_settings(),
             "page": lambda wildcards: graph.page_settings(),
         }

@@ -22,6 +22,7 @@ MOST_FINDINGS = 5
 COMPONENTS = 20
 PERPLEXITY = 30
 """Of t-SNE (van der Maaten and Hinton, 2008): about how many neighbours an image has."""
+FEWEST_IMAGES = 5
 ABSENT = "#c9c9c9"
 
 
@@ -122,7 +123,7 @@ def embedding_maps(
     for stale in out.glob("embeddings_*"):
         stale.unlink()
     for dataset, setting in embedding_places("/".join(stem.parts[-4:]) for stem in stems):
-        chosen = [stem for stem in stems if stem.parts[-3:-1] == (dataset, setting)]
+        chosen = [stem for stem in stems if stem.parts[-4:-1] == ("classification", dataset, setting)]
         methods = {bundle_label(stem.name): stem for stem in sorted(chosen, reverse=True)}
         ordered = sorted(methods, key=lambda method: (method != "random", method))
         truths = [image_truth(methods[method]) for method in ordered]
@@ -130,9 +131,8 @@ def embedding_maps(
         data = PreparedDataset(prepared / dataset)
         rows = data.images.set_index("image_id")["row"].reindex(truth.index).to_numpy(np.int64)
         fit = read_json(Path(f"{chosen[0]}.json"))["knobs"]["fit"]
-        maps = {
-            m: plane(_pooled(models / methods[m].name, data, fit, cache)[rows]) for m in ordered if len(rows)
-        }
+        mapped = ordered if len(rows) >= FEWEST_IMAGES else []
+        maps = {m: plane(_pooled(models / methods[m].name, data, fit, cache)[rows]) for m in mapped}
         text = f"Test images of {dataset} as each encoder sees them: t-SNE of frozen features"
         embedding_figure(maps, truth, text, simulated, out / f"embeddings_classification_{dataset}_{setting}")
 

@@ -32,7 +32,7 @@ def test_an_evaluation_setting_reruns_its_evaluations_only(recorded: Repository)
 def test_a_method_setting_reruns_that_method_and_dvc_then_records_without_work(recorded: Repository) -> None:
     recorded.params({"method_settings": {"convirt": {"settings": {"temperature": 0.09}}}})
     jobs = recorded.jobs(*ALL)
-    assert jobs == sorted(["pretrain", *["evaluate", "score"] * 2, "embeddings", "subgroups", *RESULTS])
+    assert jobs == sorted(["pretrain", *["evaluate", "score"] * 2, "embedding_maps", "subgroups", *RESULTS])
     assert recorded.jobs(*REPRO) == []
     recorded.commit("temperature")
 

@@ -97,7 +97,7 @@ rule plots:
         "prior plots --settings {params.settings:q} --out results/plots > {log} 2>&1"
 
 
-rule embeddings:
+rule embedding_maps:
     input:
         expand(
             "predictions/{job}.{suffix}",
@@ -118,7 +118,7 @@ rule embeddings:
         ],
         [f"results/{file}" for file in graph.embedding_files() if file.endswith(".png")],
     log:
-        "logs/embeddings.log",
+        "logs/embedding_maps.log",
     conda:
         "../envs/prior.yaml"
     threads: 1
@@ -127,10 +127,10 @@ rule embeddings:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=job.settings("embeddings"),
-        code=job.code("embeddings"),
+        settings=job.settings("embedding_maps"),
+        code=job.code("embedding_maps"),
     shell:
-        "prior embeddings --settings {params.settings:q} --out results/plots > {log} 2>&1"
+        "prior embedding-maps --settings {params.settings:q} --out results/plots > {log} 2>&1"
 
 
 rule page:
