@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from test_published import as_real, figure
 
 from prior.metrics.rows import read_rows
