@@ -96,9 +96,9 @@ def embedding_figure(
                     axes.scatter(*places[chosen].T, s=5, color=colour, linewidths=0, rasterized=True)
                 axes.set_xticks([])
                 axes.set_yticks([])
-                if line is grid[0]:
-                    axes.set_title(str(finding).replace("_", " "), fontsize=7.5)
             line[0].set_ylabel(method, rotation=0, ha="right", va="center")
+        for axes, finding in zip(grid[0], truth, strict=True):
+            axes.set_title(str(finding).replace("_", " "), fontsize=7.5)
         key = "Coloured: the finding is present; grey: it is absent or not labelled. Distances have no unit."
         heading(figure, text, simulated, key)
         save(figure, out)
