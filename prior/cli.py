@@ -206,7 +206,17 @@ def collect(settings: Settings, scores: Files, out: Out) -> None:
 
     cells = [Path("predictions", *path.with_suffix(".json").parts[1:]) for path in scores]
     given = json.loads(settings)
-    run(scores, cells, out.parent, given["experiment"], given["ablations"])
+    run(scores, cells, out.parent, given["experiment"], given["ablations"], Path("data/prepared"))
+
+
+@app.command()
+def subgroups(settings: Settings, out: Out) -> None:
+    """Compute the primary metrics by sex, age and view, and the largest gaps."""
+    from prior.results.subgroups import subgroups as run
+
+    given = json.loads(settings)
+    stems = [Path("predictions", job) for job in given["jobs"]]
+    run(stems, Path("data/prepared"), out, given["resamples"])
 
 
 @app.command()
@@ -243,6 +253,16 @@ def plots(settings: Settings, out: Folder) -> None:
     examples(stems, prepared, given["simulated"], out)
     roc_figures(stems, given["simulated"], out)
     data_cards(prepared, given["datasets"], out)
+
+
+@app.command("embedding-maps")
+def embedding_maps(settings: Settings, out: Folder) -> None:
+    """Draw the test images of every classified data set as the encoders see them, coloured by finding."""
+    from prior.results.embeddings import embedding_maps as run
+
+    given = json.loads(settings)
+    stems = [Path("predictions", job) for job in given["jobs"]]
+    run(stems, Path("models"), Path("data/prepared"), FEATURES, given["simulated"], out)
 
 
 @app.command()

@@ -198,6 +198,20 @@ class Graph:
             "simulated": any(self.params.datasets[name].root is None for name in self.datasets),
         }
 
+    def table_settings(self) -> dict[str, Any]:
+        """The same, and the published figures that stand beside real results: they are no code."""
+        found = self.results_settings()
+        text = b"" if found["simulated"] else PUBLISHED.read_bytes()
+        return {**found, "published": hashlib.sha256(text).hexdigest()[:16]}
+
+    def subgroup_settings(self) -> dict[str, Any]:
+        """Whose predictions are split by subgroup, and the resamples behind the intervals."""
+        return {"jobs": self.jobs(), **self.score_settings()}
+
+    def embedding_settings(self) -> dict[str, Any]:
+        """Of which evaluations the test images are mapped."""
+        return {"jobs": self.embedding_jobs(), "simulated": self.results_settings()["simulated"]}
+
     def page_settings(self) -> dict[str, Any]:
         """What the page shows beside the results: parameters in use, and the protocols (by their digest)."""
         params = self.params.model_dump(mode="json", exclude={"methods", "data_root"})
@@ -206,7 +220,7 @@ class Graph:
         used = {(e.protocol, e.task, e.setting): None for e in self.evaluations.values()}
         stated = [[*place, load_protocol(*place).knobs, load_sources(*place)] for place in used]
         return {
-            **self.results_settings(),
+            **self.table_settings(),
             "params": params,
             "protocols": [list(place) for place in used],
             "knobs": hashlib.sha256(canonical(stated).encode()).hexdigest()[:16],
@@ -229,7 +243,8 @@ class Graph:
 
     def result_files(self) -> list[str]:
         """Everything below `results/`, which Git keeps."""
-        files = [*self.collected_files(), *self.table_files(), *self.plot_files(), "index.html"]
+        files = [*self.collected_files(), names.SUBGROUPS, *self.table_files(), *self.plot_files()]
+        files += [*self.embedding_files(), "index.html"]
         return [f"results/{file}" for file in files]
 
     def collected_files(self) -> list[str]:
@@ -247,6 +262,20 @@ class Graph:
     def plot_files(self) -> list[str]:
         """Plots and example pictures below `results/`."""
         return names.plot_files(self.trained(), self.tasks(), self.jobs(), self.datasets)
+
+    def embedding_jobs(self) -> list[str]:
+        """Evaluations whose test images are mapped: of a data set that is classified, the first setting."""
+        places = {"/".join(["classification", *place]) for place in names.embedding_places(self.jobs())}
+        return [job for job in self.jobs() if job.rpartition("/")[0] in places]
+
+    def embedding_files(self) -> list[str]:
+        """Maps of test images below `results/`."""
+        return names.embedding_files(self.jobs())
+
+    def record_files(self) -> list[str]:
+        """Manifests and image records of the data sets in use."""
+        files = ("manifest.json", "images.parquet")
+        return [f"data/prepared/{name}/{file}" for name in self.datasets for file in files]
 
     def tasks(self) -> list[str]:
         """Downstream tasks of the experiment, in the order of `evaluations`."""
@@ -314,6 +343,7 @@ class Graph:
                 )
 
 
+PUBLISHED = Path(names.__file__).with_name("published.yaml")
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
 IMPORTED = "imported"
@@ -329,6 +359,8 @@ STAGE_MODULES = {
     "evaluate": ["prior.tasks.run"],
     "score": ["prior.metrics.score"],
     "collect": ["prior.results.collect"],
+    "subgroups": ["prior.results.subgroups"],
+    "embedding_maps": ["prior.results.embeddings"],
     "tables": ["prior.results.tables"],
     "plots": ["prior.results.plots", "prior.results.examples", "prior.results.roc", "prior.results.cards"],
     "page": ["prior.results.page"],

@@ -27,6 +27,9 @@ class Rules:
             "evaluate": lambda wildcards: graph.evaluate_settings(_stem(wildcards), wildcards.bundle),
             "score": lambda wildcards: graph.score_settings(),
             "results": lambda wildcards: graph.results_settings(),
+            "subgroups": lambda wildcards: graph.subgroup_settings(),
+            "embedding_maps": lambda wildcards: graph.embedding_settings(),
+            "tables": lambda wildcards: graph.table_settings(),
             "page": lambda wildcards: graph.page_settings(),
         }
         return lambda wildcards: canonical(functions[stage](wildcards))

@@ -9,7 +9,7 @@ from prior.errors import InputError
 from prior.graph import Graph
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.results.examples import DRAW
-from prior.results.names import EXAMPLE_TASKS
+from prior.results.names import EXAMPLE_TASKS, report_flags
 from prior.rules import Rules
 
 PROJECT = Path(__file__).parents[1]
@@ -138,6 +138,47 @@ def test_result_files_follow_the_bundles(tmp_path: Path) -> None:
     assert len(files) == len(set(files))
     assert variants.has_variants()
     assert {"results/tables/ablations.csv", "results/tables/ablations.md"} <= set(variants.result_files())
+
+
+def test_files_that_read_predictions_again_are_results(tmp_path: Path) -> None:
+    default = graph()
+    files = default.result_files()
+    assert {
+        "results/tables/subgroups.csv",
+        "results/tables/subgroups.md",
+        "results/tables/papers.tex",
+    } <= set(files)
+    maps = "results/plots/embeddings_classification_chexpert_strict_small-linear"
+    assert [file for file in files if "embeddings" in file] == [f"{maps}.svg", f"{maps}.png"]
+    assert {job.rpartition("/")[0] for job in default.embedding_jobs()} == {
+        "classification/chexpert/strict_small-linear"
+    }
+    assert default.subgroup_settings()["resamples"] == default.params.statistics.resamples
+    overlay = tmp_path / "overlay.yaml"
+    place = "task: retrieval, dataset: mimic_cxr, protocol: strict_small, setting: pairs"
+    overlay.write_text(f"evaluations: [{{{place}, fractions: [], seeds: [0]}}]\n")
+    assert Graph(params.load(PROJECT / "params.yaml", overlay), PROJECT).embedding_files() == []
+
+
+def test_published_figures_are_settings_of_real_results_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for content in ("a", "b"):
+        monkeypatch.setattr("prior.graph.PUBLISHED", SimpleNamespace(read_bytes=content.encode))
+        found.append([graph(*names).table_settings()["published"] for names in ((), ("real_small",))])
+    (simulated, real), (same, other) = found
+    assert simulated == same
+    assert real != other
+
+
+def test_every_table_and_figure_has_a_caption_in_the_report() -> None:
+    files = [file.removeprefix("results/") for file in graph("ablations").result_files()]
+    flags = [report_flags(file) for file in files if file.startswith(("tables/", "plots/"))]
+    captions = {flag["caption"] for flag in flags}
+    assert all((PROJECT / "workflow" / "rules" / caption).is_file() for caption in captions)
+    written = {path.stem for path in (PROJECT / "workflow" / "report").glob("*.rst")}
+    assert {Path(caption).stem for caption in captions} == written - {"workflow", "page", "numbers"}
+    assert report_flags("plots/task_zero_shot.svg")["subcategory"] == "Tasks"
+    assert report_flags("tables/zero_shot.md")["labels"] == {"table": "zero shot", "format": "md"}
 
 
 def test_every_task_with_pictures_is_drawn() -> None:

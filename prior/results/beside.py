@@ -20,14 +20,18 @@ from prior.metrics.rows import (
     method_labels,
     setting_text,
 )
+from prior.results.marks import GREY
 from prior.results.published import by_cell, load_published
 from prior.results.published_figure import Cell, Published
 from prior.results.published_tables import source_text
 from prior.results.view import metric_title, value_text
 
-GREY = '<span class="published" style="color: #767676">{}</span>'
 PLAIN_VARIANTS = ("", "default", "described", "timm")
 NORMAL_QUANTILE = 1.959964
+PUBLISHED_NOTE = (
+    "Grey: what papers print for the same method, data set, protocol family, setting, share of the labels "
+    "and metric; ≠: they differ."
+)
 COLUMNS = ["task", "setting", "labels", "metric", "method", "measured", "published", "sources", "verdict"]
 
 
@@ -101,6 +105,18 @@ def with_published(view: pd.DataFrame, figures: Sequence[Published] | None = Non
     refuse_simulated(view)
     known = by_cell(load_published() if figures is None else figures)
     return view.assign(published=[grey_text(published_of(row, known)) for _, row in view.iterrows()])
+
+
+def beside_published(view: pd.DataFrame, figures: Sequence[Published] | None = None) -> pd.DataFrame:
+    """`with_published` where all rows are real; where any is simulated, no row has a published figure.
+
+    Args:
+        view: aggregated rows.
+        figures: where to look; everything published if None.
+    """
+    if view["simulated"].astype(bool).any():
+        return view.assign(published="")
+    return with_published(view, figures)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Data cards: sizes of the splits, balance of the labels, and what the splits share, from the manifests."""
+"""Data cards: labels and their balance in each part of the split, sizes, and what the parts share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from prior.data.files import read_json
 from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import NEUTRAL, PALETTE, figure_style, save
+from prior.results.style import MARKERS, NEUTRAL, PALETTE, figure_style, save
 
 STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
 PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
@@ -31,6 +31,30 @@ def _bars(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=6.5, borderaxespad=0.2, handlelength=1.1,
         handletextpad=0.4, columnspacing=0.9,
     )  # fmt: skip
+
+
+def prevalence(manifest: Mapping[str, Any], findings: Collection[str]) -> dict[str, dict[str, float]]:
+    """Part of the first split → finding → % of its images in which the finding is present."""
+    parts = next(iter(manifest["splits"].values()), {})
+    return {
+        part: {name: 100 * parts[part]["positives"][name] / parts[part]["images"] for name in findings}
+        for part in PARTS
+        if "positives" in parts.get(part, {})
+    }
+
+
+def _marks(axes: Axes, shares: Mapping[str, Mapping[str, float]], lines: int) -> None:
+    """A mark for each part of the split in every finding's row; rows are those of the panel beside it."""
+    for (part, colour), marker in zip(PARTS.items(), MARKERS, strict=False):
+        values = list(shares.get(part, {}).values())
+        axes.plot(
+            values, range(len(values)), linestyle="", marker=marker, markersize=4, color=colour, label=part,
+            markeredgecolor="white", markeredgewidth=0.5,
+        )  # fmt: skip
+    axes.set_yticks(range(lines), [""] * lines)
+    axes.set_ylim(lines - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("present, % of the part")
 
 
 def overlap_text(manifest: Mapping[str, Any]) -> str:
@@ -63,17 +87,22 @@ def data_card(manifest: Mapping[str, Any], out: Path) -> None:
             save(empty_figure(text, simulated), out)
             return
         splits = {
-            preset: {part: found["images"] for part, found in parts.items()}
+            preset: {part: parts[part]["images"] for part in PARTS if part in parts}
             for preset, parts in manifest["splits"].items()
         }
+        shares_of_parts = prevalence(manifest, findings) if findings else {}
         rows = max(len(findings), len(splits), 2)
-        figure, grid = subplots(1, 2, (7.6, 0.19 * rows + 1.7), gridspec_kw={"width_ratios": [1.3, 1]})
-        labels, parts = grid[0]
+        widths = [1.3, 0.8, 1] if shares_of_parts else [1.3, 1]
+        size = (2.9 * sum(widths) + 1, 0.19 * rows + 1.7)
+        figure, grid = subplots(1, len(widths), size, gridspec_kw={"width_ratios": widths})
+        labels, parts = grid[0, 0], grid[0, -1]
         if findings:
             total = {name: sum(states.values()) for name, states in findings.items()}
             shares = {n: {state: 100 * c / total[n] for state, c in s.items()} for n, s in findings.items()}
             _bars(labels, shares, STATES, rows)
             labels.set_xlabel("% of the images")
+            if shares_of_parts:
+                _marks(grid[0, 1], shares_of_parts, rows)
         else:
             labels.set_axis_off()
             labels.text(0, 0.5, "no labels", color=NEUTRAL)

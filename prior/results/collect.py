@@ -24,6 +24,7 @@ from prior.metrics.rows import (
 )
 from prior.results.ablations import ablations
 from prior.results.aggregate import fold_averaged, load_scores
+from prior.results.contamination import contaminations
 from prior.results.differences import differences
 from prior.results.marks import marks
 from prior.results.ranks import ranks
@@ -144,6 +145,7 @@ def collect(
     out: Path,
     experiment: str = "default",
     with_ablations: bool = False,
+    prepared: Path | None = None,
 ) -> None:
     """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json` and what is compared below `out`.
 
@@ -156,13 +158,17 @@ def collect(
         out: folder of the results.
         experiment: name in the first column.
         with_ablations: whether a method has several variants; else there is no `ablations.csv`.
+        prepared: `data/prepared`, from which `contamination` is filled; None leaves it empty.
 
     Raises:
-        InputError: there is nothing to collect.
+        InputError: there is nothing to collect, or predictions and records do not fit.
     """
     if not score_files:
         raise InputError("no score files; run the evaluation first (`snakemake all_scores`)")
     rows, replicates = load_scores(score_files)
+    if prepared is not None:
+        found = contaminations(sorted(prediction_files), prepared)
+        rows["contamination"] = rows["run"].map(found).fillna("")
     table = pd.concat([aggregate(rows, replicates), rows], ignore_index=True)
     table = table.assign(experiment=experiment).reindex(columns=AGGREGATED_COLUMNS)
     order = [

@@ -1,10 +1,17 @@
-"""Comparisons as readers see them: paired differences, mean ranks and ablations, as tables of text."""
+"""Comparisons as readers see them: differences, mean ranks, ablations and subgroups, as tables of text."""
 
 from typing import Any
 
 import pandas as pd
 
-from prior.metrics.rows import PRIMARY, TASK_TITLES, fraction_text, method_labels, setting_text
+from prior.metrics.rows import (
+    PRIMARY,
+    SETTING_COLUMNS,
+    TASK_TITLES,
+    fraction_text,
+    method_labels,
+    setting_text,
+)
 from prior.results.differences import CORRECTED, REFERENCES
 from prior.results.view import metric_title, value_text
 
@@ -97,3 +104,36 @@ def _ablation_cell(row: dict[Any, Any]) -> str:
     if pd.isna(row["difference"]):
         return text
     return f"{text}<br>Δ {value_text(row['difference'], row['difference_low'], row['difference_high'])}"
+
+
+def subgroup_tables(subgroups: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """(Task, setting, metric and attribute in words) → methods as rows, groups as columns, then the gap.
+
+    Args:
+        subgroups: rows of `subgroups.csv`.
+
+    Returns:
+        Task and title → text; `method` is the first column, and the last one names the groups of the gap.
+    """
+    chosen = labelled(subgroups)
+    chosen = chosen.assign(against=chosen["against"].astype(object).fillna(""))
+    order = {task: place for place, task in enumerate(PRIMARY)}
+    chosen = chosen.assign(_task=chosen["task"].map(order), _random=chosen["method"] != "random")
+    chosen = chosen.sort_values(["_task", "dataset", "_random", "label"], kind="stable")
+    found: dict[tuple[str, str], pd.DataFrame] = {}
+    for _, rows in chosen.groupby([*SETTING_COLUMNS, "attribute"], sort=False):
+        first = {str(key): value for key, value in rows.iloc[0].items()}
+        parts = [TASK_TITLES[first["task"]], setting_text(first), metric_title(first["metric"])]
+        lines: dict[str, dict[str, str]] = {}
+        for row in rows.to_dict("records"):
+            text = value_text(row["value"], row["ci_low"], row["ci_high"])
+            line = lines.setdefault(row["label"], {"method": row["label"]})
+            if row["against"]:
+                line["largest gap"] = f"{text}<br>{row['group']} − {row['against']}"
+            else:
+                line[f"{row['group']} · {row['n_test']:.0f} images"] = text
+        wide = pd.DataFrame(list(lines.values())).fillna("")
+        columns = [name for name in wide if name not in ("method", "largest gap")]
+        title = " · ".join([*parts, f"by {first['attribute']}"])
+        found[first["task"], title] = wide[["method", *columns, "largest gap"]]
+    return found

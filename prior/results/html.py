@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from prior.metrics.rows import BASELINES
-from prior.results.marks import BEST, NOT_WORSE, unmarked
+from prior.results.marks import BEST, NOT_WORSE, read_cell
 from prior.results.style import GRID, INK, SHARES
 
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
@@ -74,26 +74,27 @@ def share_styles(figures: Sequence[str]) -> tuple[list[str], str]:
 
 def _cell(text: str, row: object = "") -> str:
     """A cell; where the leaderboard's `row` is known, it opens that row's runs."""
-    text, mark = unmarked(text)
-    first, *more = text.split("<br>")
-    found = CELL.match(first)
-    value, bounds = (found[1], found[2]) if found else (first, "")
-    numeric = bool(found) or bool(NUMBER.match(first))
+    cell = read_cell(text)
+    found = CELL.match(cell.value)
+    value, bounds = (found[1], found[2]) if found else (cell.value, "")
+    numeric = bool(found) or bool(NUMBER.match(cell.value))
     inner = html.escape(value)
-    inner = f"<strong>{inner}</strong>" if mark == BEST else inner
-    inner += "<sup>†</sup>" if mark == NOT_WORSE else ""
+    inner = f"<strong>{inner}</strong>" if cell.mark == BEST else inner
+    inner += "<sup>†</sup>" if cell.mark == NOT_WORSE else ""
+    inner += f"<sup>{cell.sign}</sup>" if cell.sign else ""
     inner += f' <span class="interval">{html.escape(bounds)}</span>' if bounds else ""
     if row != "":
         inner = f'<button type="button" class="open" data-row="{row}">{inner}</button>'
-    inner += "".join(f'<div class="interval">{html.escape(line)}</div>' for line in more)
+    inner += "".join(f'<div class="interval">{html.escape(line)}</div>' for line in cell.lines)
+    inner += f'<div class="published">{html.escape(cell.published)}</div>' if cell.published else ""
     order = value.removeprefix("< ").replace("–", "") if numeric else ""
     kind = "" if numeric else ' class="text"'
     return f'<td{kind} data-order="{order}">{inner}</td>' if numeric else f"<td{kind}>{inner}</td>"
 
 
 def _numeric(frame: pd.DataFrame, name: object) -> bool:
-    texts = [unmarked(text)[0] for text in frame[name].fillna("").astype(str)]
-    return all(CELL.match(text) or NUMBER.match(text) or "<br>" in text for text in texts)
+    texts = [read_cell(text).value for text in frame[name].fillna("").astype(str)]
+    return all(CELL.match(text) or NUMBER.match(text) for text in texts)
 
 
 def html_table(frame: pd.DataFrame, first: str, rows: pd.DataFrame | None = None) -> str:

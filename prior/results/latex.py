@@ -1,10 +1,10 @@
-"""Tables of text as LaTeX, with pandas' Styler; `booktabs` is the only package that they need."""
+"""Tables of text as LaTeX, with pandas' Styler; they need `booktabs`, and `xcolor` for published figures."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from prior.results.marks import BEST, NOT_WORSE, unmarked
+from prior.results.marks import BEST, NOT_WORSE, read_cell
 
 LETTERS = str.maketrans(
     {
@@ -12,9 +12,10 @@ LETTERS = str.maketrans(
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
         **{"−": "$-$", "<": "$<$", ">": "$>$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$"},
         **{"Δ": r"$\Delta$", "·": r"$\cdot$", "†": r"$^\dagger$", "–": "--"},
+        **{"‡": r"$^\ddagger$", "§": r"$^\S$", "±": r"$\pm$", "≠": r"$\neq$"},
     }
 )
-PACKAGE = r"% \usepackage{booktabs}"
+PACKAGE, GREY_PACKAGE = r"% \usepackage{booktabs}", r"% \usepackage{xcolor}"
 
 
 def latex_text(text: str) -> str:
@@ -23,9 +24,11 @@ def latex_text(text: str) -> str:
 
 
 def _cell(text: object) -> str:
-    plain, mark = unmarked(str(text))
-    shown = latex_text(plain.replace("<br>", "; "))
-    return {BEST: rf"\textbf{{{shown}}}", NOT_WORSE: rf"{shown}$^\dagger$"}.get(mark, shown)
+    cell = read_cell(str(text))
+    shown = latex_text("; ".join([cell.value, *cell.lines]))
+    shown = {BEST: rf"\textbf{{{shown}}}", NOT_WORSE: rf"{shown}$^\dagger$"}.get(cell.mark, shown)
+    shown += latex_text(cell.sign)
+    return rf"{shown} \textcolor{{gray}}{{{latex_text(cell.published)}}}" if cell.published else shown
 
 
 def _heading(name: object) -> str:
@@ -48,5 +51,7 @@ def latex_table(frame: pd.DataFrame, caption: str) -> str:
 
 def latex_document(tables: Sequence[tuple[str, pd.DataFrame]], notes: Sequence[str]) -> str:
     """All tables (caption and columns) below the notes, which are comments; another file reads it in."""
-    comments = [PACKAGE, *(f"% {line}" for note in notes for line in note.splitlines())]
-    return "\n".join([*comments, "", *(latex_table(frame, caption) for caption, frame in tables)])
+    texts = [latex_table(frame, caption) for caption, frame in tables]
+    packages = [PACKAGE, *([GREY_PACKAGE] if any(r"\textcolor" in text for text in texts) else [])]
+    comments = [f"% {line}" for note in notes for line in note.splitlines()]
+    return "\n".join([*packages, *comments, "", *texts])

@@ -17,7 +17,8 @@ from prior.metrics.rows import (
     read_rows,
     setting_text,
 )
-from prior.results.marks import smaller_is_better
+from prior.results.contamination import sign
+from prior.results.marks import read_cell, smaller_is_better
 
 TEXTS = ["method", "task", "data set", "metric", "labels", "protocol", "setting", "endpoint", "mark"]
 NUMBERS = ["value", "ci_low", "ci_high", "n_seeds", "n_pretrain_seeds"]
@@ -108,7 +109,8 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         results: folder that `collect` wrote.
 
     Returns:
-        `texts` (column → its distinct texts), `smaller_is_better` (metrics), `references`, `runs`, and
+        `texts` (column → its distinct texts), `smaller_is_better` (metrics), `references`, `runs`,
+        `contamination` (row → sign and words) and `published` (row → figures) of the rows that have any, and
         `rows`: of each the places of its texts, its numbers, its differences (numbers, then the place of the
         reference) and its cells (numbers, then the place of the run).
     """
@@ -152,6 +154,10 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         "smaller_is_better": sorted(set(shown.loc[smaller, "metric"])),
         "references": references,
         "runs": _run_facts(runs, results),
+        "contamination": {k: [sign(text), text] for k, text in enumerate(shown["contamination"]) if text},
+        "published": {
+            k: read_cell(f"<br>{text}").published for k, text in enumerate(shown["published"]) if text
+        },
         "rows": found,
     }
 

@@ -1,5 +1,7 @@
 """The best value of a comparison, and those that are not significantly worse: found, and marked in text."""
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -8,6 +10,7 @@ from prior.metrics.arrays import Floats
 from prior.metrics.intervals import holm
 from prior.metrics.rows import DIAGNOSTIC_TASKS, METHOD_COLUMNS, SETTING_COLUMNS, WITHOUT_ENCODER
 from prior.results.aggregate import paired_difference
+from prior.results.contamination import CONTAMINATION_NOTES
 from prior.results.differences import units_by_method
 
 BEST, NOT_WORSE = "best", "not worse"
@@ -21,6 +24,10 @@ MARK_NOTE = (
     "Bold: the best encoder of a setting, metric and share of the labels. †: not significantly worse than it "
     "(paired difference over patients and seeds, Holm's rule over the other encoders, 5 %)."
 )
+
+# HTML that Markdown passes on.
+GREY = '<span class="published" style="color: #767676">{}</span>'
+PUBLISHED = re.compile(GREY.replace("{}", "(.*)"))
 
 
 def smaller_is_better(metric: str) -> bool:
@@ -69,8 +76,50 @@ def marked(text: str, mark: str) -> str:
     return {BEST: f"**{text}**", NOT_WORSE: f"{text} †"}.get(mark, text)
 
 
+def cell_text(value: str, mark: str, sign: str = "", published: str = "") -> str:
+    """A cell of a table: the value with its mark, the sign of what pre-training saw, published figures below.
+
+    Args:
+        value: number and interval.
+        mark: `best`, `not worse` or nothing.
+        sign: of CONTAMINATION_NOTES, or nothing.
+        published: figures with their sources in GREY, or nothing.
+    """
+    first = " ".join(filter(None, [marked(value, mark), sign]))
+    return "<br>".join(filter(None, [first, published]))
+
+
 def unmarked(text: str) -> tuple[str, str]:
     """Text without its mark, and the mark: the reverse of `marked`."""
     if text.startswith("**") and text.endswith("**") and len(text) > 4:
         return text[2:-2], BEST
     return (text.removesuffix(" †"), NOT_WORSE) if text.endswith(" †") else (text, "")
+
+
+@dataclass(frozen=True)
+class CellText:
+    """The parts of a cell.
+
+    Attributes:
+        value: number and interval, or any text.
+        mark: `best`, `not worse` or nothing.
+        sign: of CONTAMINATION_NOTES, or nothing.
+        lines: what stands below.
+        published: published figures with their sources, or nothing.
+    """
+
+    value: str
+    mark: str
+    sign: str
+    lines: tuple[str, ...]
+    published: str
+
+
+def read_cell(text: str) -> CellText:
+    """Take a cell apart: the reverse of `cell_text`, whose lines may be others than published figures."""
+    first, *lines = text.split("<br>")
+    sign = next((sign for sign in CONTAMINATION_NOTES if first.endswith(f" {sign}")), "")
+    value, mark = unmarked(first.removesuffix(f" {sign}") if sign else first)
+    found = [match[1] for line in lines if (match := PUBLISHED.fullmatch(line))]
+    others = tuple(line for line in lines if not PUBLISHED.fullmatch(line))
+    return CellText(value, mark, sign, others, "; ".join(found))

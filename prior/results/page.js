@@ -13,6 +13,7 @@
   const rows = data.rows.map(([codes, [value, low, high, seeds, pretrainings], differences, cells], index) => ({
     ...Object.fromEntries(names.map((name, i) => [name, data.texts[name][codes[i]]])),
     value, low, high, seeds, pretrainings, differences, cells, index,
+    contamination: data.contamination[index] ?? ["", ""], published: data.published[index] ?? "",
   }));
   const fixed = (x, digits) => x.toFixed(digits);
   const digits = (x) => (Math.abs(x) < 2 ? 3 : 1);
@@ -105,7 +106,7 @@
   const button = (row) => {
     const text = make(row.mark === "best" ? "strong" : "span", {}, valueText(row.value));
     const open = make("button", { type: "button", class: "open", "data-row": row.index }, text);
-    if (row.mark === "not worse") open.append(make("sup", {}, "†"));
+    for (const sign of [row.mark === "not worse" ? "†" : "", row.contamination[0]]) if (sign) open.append(make("sup", {}, sign));
     const interval = intervalText(row.value, row.low, row.high);
     if (interval) open.append(" ", make("span", { class: "interval" }, interval));
     return open.outerHTML;
@@ -178,6 +179,7 @@
       [row.metric, `${valueText(row.value)} ${intervalText(row.value, row.low, row.high)}`],
       ["labels", row.labels], ["protocol", `${row.protocol}, ${row.setting}`], ["endpoint", row.endpoint],
       ["among the encoders", row.mark === "not worse" ? "not significantly worse than the best" : row.mark],
+      ["pre-training", row.contamination.join(" ").trim()], ["published", row.published],
     ])];
     if (row.differences.length) {
       const digit = digits(row.value ?? 0);

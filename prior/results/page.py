@@ -13,12 +13,20 @@ from markupsafe import Markup
 
 from prior.data.files import write_text
 from prior.metrics.rows import PRIMARY, TASK_TITLES
-from prior.results.compared import ablation_tables, difference_tables, rank_tables
+from prior.results.beside import beside_published
+from prior.results.compared import ablation_tables, difference_tables, rank_tables, subgroup_tables
 from prior.results.html import html_table, inline_figure, share_styles
 from prior.results.leaderboard import leaderboard_rows, payload
-from prior.results.marks import MARK_NOTE
 from prior.results.provenance import data_table, facts, knob_tables, parameters_text, run_table
-from prior.results.tables import ABLATION_NOTE, RANK_NOTE, notes, seed_notes
+from prior.results.tables import (
+    ABLATION_NOTE,
+    RANK_NOTE,
+    mark_notes,
+    notes,
+    read_subgroups,
+    seed_notes,
+    subgroup_notes,
+)
 from prior.results.view import SIMULATED_NOTE, headline, load_view, title
 from prior.results.wide import headline_table, parts, protocol_tables, task_tables
 
@@ -36,6 +44,8 @@ CAPTIONS = {
     "ranks": RANK_NOTE,
     "seeds": "A mark for every seed (folds averaged); stroke: their mean.",
 }
+Groups = Mapping[tuple[str, str], pd.DataFrame]
+"""Task and title → table, of `subgroup_tables`."""
 
 
 @dataclass
@@ -75,7 +85,7 @@ def _split(name: str, wide: pd.DataFrame, rows: pd.DataFrame, simulated: bool) -
 
 def _overview(view: pd.DataFrame, results: Path) -> Section:
     simulated = bool(view["simulated"].any())
-    lines = [*seed_notes(headline(view)), MARK_NOTE]
+    lines = [*seed_notes(headline(view)), *mark_notes(headline(view))]
     section = Section("overview", "Overview", title("Overview", simulated), lines)
     section.tables += _split(
         "Primary endpoints", headline_table(view), headline_table(view, "row"), simulated
@@ -96,12 +106,12 @@ def _ablations(view: pd.DataFrame, results: Path) -> Section:
     return section
 
 
-def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path) -> Section:
+def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path, groups: Groups) -> Section:
     chosen = view[view["task"] == task]
     simulated = bool(chosen["simulated"].any())
     caption = "Dots: mean over seeds; lines: 95 % interval over test patients and seeds; dashed: no training."
     captions = {f"task_{task}": caption}
-    for kind in ("roc", "examples"):
+    for kind in ("roc", "embeddings", "examples"):
         pictures = sorted(path.stem for path in plots.glob(f"{kind}_{task}_*.png"))
         captions |= {name: _place(name.removeprefix(f"{kind}_{task}_"), chosen) for name in pictures}
     lines = [line for line in notes(chosen) if line != SIMULATED_NOTE]
@@ -113,6 +123,11 @@ def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path)
     for name, frame in difference_tables(differences[differences["task"] == task]).items():
         content = html_table(frame.set_index("method"), "method")
         section.tables.append(_table(f"Paired differences. {name}", content, simulated))
+    own = {name: frame for (of_task, name), frame in groups.items() if of_task == task}
+    for name, frame in own.items():
+        content = html_table(frame.set_index("method"), "method")
+        section.tables.append(_table(f"Subgroups. {name}", content, simulated, folded=True))
+    section.notes += [f"Subgroups (at the end). {' '.join(subgroup_notes(simulated))}"] if own else []
     return section
 
 
@@ -143,7 +158,9 @@ def _data(view: pd.DataFrame, settings: Mapping[str, Any], results: Path, prepar
         return []
     section = Section("data", "Data", title("Data", simulated))
     section.tables = [_table("Counts and hashes", html_table(frame, "data set"), simulated)]
-    caption = "Left: labels of the images; right: parts of the split; below: what two parts share."
+    caption = (
+        "Labels of all images; in which share of each part they are present; sizes; what two parts share."
+    )
     cards = {f"data_{name}": caption for name in names}
     section.figures = _figures(results / "plots", cards, simulated)
     return [section]
@@ -176,13 +193,14 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
         prepared: `data/prepared`, of whose data sets the manifests are shown.
     """
     settings, prepared = settings or {}, prepared or Path("data/prepared")
-    view = leaderboard_rows(load_view(results / "results.csv"))
+    view = leaderboard_rows(beside_published(load_view(results / "results.csv")))
     simulated = bool(view["simulated"].any())
     differences = pd.read_csv(results / "tables" / "differences.csv")
     present = [task for task in settings.get("tasks", PRIMARY) if task in set(view["task"])]
-    board = Section("leaderboard", "Leaderboard", title("Leaderboard", simulated), [MARK_NOTE])
+    board = Section("leaderboard", "Leaderboard", title("Leaderboard", simulated), mark_notes(view))
     sections = [_overview(view, results), board]
-    sections += [_task(view, differences, task, results / "plots") for task in present]
+    groups = subgroup_tables(read_subgroups(results / "tables"))
+    sections += [_task(view, differences, task, results / "plots", groups) for task in present]
     sections += [_ablations(view, results)] if settings.get("ablations") else []
     sections += [_protocols(view, settings), *_data(view, settings, results, prepared)]
     sections += [_provenance(view, settings, results)]

@@ -131,6 +131,8 @@ def rank_figure(ranks: pd.DataFrame, styles: Styles, simulated: bool, caption: s
 def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None = None) -> None:
     """Draw every figure as `.svg` and `.png` into `results/plots`, in place of whatever pictures lie there.
 
+    Maps of embeddings are left alone: another stage draws them into the same folder.
+
     Args:
         results: folder that `collect` wrote.
         training: `training.csv` of the bundles that were trained.
@@ -138,7 +140,8 @@ def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None =
     """
     view, out = load_view(results / "results.csv"), results / "plots"
     for stale in [*out.glob("*.svg"), *out.glob("*.png")]:
-        stale.unlink()
+        if not stale.name.startswith("embeddings_"):
+            stale.unlink()
     simulated, caption = bool(view["simulated"].any()), checkpoint_note(view)
     styles = method_style(methods_in_order(view, encoders=True))
     measured = view[~view["baseline"]]

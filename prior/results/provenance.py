@@ -14,6 +14,8 @@ from prior.metrics.rows import TASK_TITLES
 from prior.protocols import load_protocol, load_sources
 from prior.results.leaderboard import machine_text
 
+FOLDS = "folds"
+"""Beside its parts, a split with folds has the images of each."""
 Knobs = dict[str, tuple[str, str]]
 """Name → value and source, both as text."""
 
@@ -63,7 +65,8 @@ def data_table(prepared: Path, datasets: Sequence[str]) -> pd.DataFrame:
             continue
         manifest = read_json(path)
         splits = [
-            f"{preset}: " + ", ".join(f"{part} {counts['images']}" for part, counts in sorted(parts.items()))
+            f"{preset}: "
+            + ", ".join(f"{part} {parts[part]['images']}" for part in sorted(parts) if part != FOLDS)
             for preset, parts in manifest["splits"].items()
         ]
         found[name] = {

@@ -8,21 +8,33 @@ import pandas as pd
 
 from prior.data.files import atomic_path, write_text
 from prior.metrics.rows import PRIMARY, TASK_TITLES
-from prior.results.compared import ablation_tables, difference_tables, rank_tables
+from prior.results.beside import PUBLISHED_NOTE, beside_published
+from prior.results.compared import ablation_tables, difference_tables, rank_tables, subgroup_tables
+from prior.results.contamination import contamination_notes
 from prior.results.latex import latex_document
 from prior.results.marks import MARK_NOTE
+from prior.results.paper_forms import PAPER_NOTES, paper_tables
+from prior.results.subgroups import COLUMNS, FEWEST_IMAGES, FEWEST_OF_A_LABEL
 from prior.results.view import SIMULATED_NOTE, checkpoint_note, headline, load_view, title
 from prior.results.wide import headline_table, parts, protocol_tables, task_tables
 
 CSV_COLUMNS = [
     *("task", "setting", "metric", "role", "finding", "at", "label", "value", "ci_low", "ci_high", "mark"),
-    *("n_seeds", "n_pretrain_seeds", "n_train", "n_test", "n_pos", "simulated"),
+    *("n_seeds", "n_pretrain_seeds", "n_train", "n_test", "n_pos", "simulated", "contamination"),
 ]
 INTERVAL_NOTE = "Mean [95 % interval over test patients and seeds]."
 RANK_NOTE = (
     "Mean rank on the primary metrics (1 is best; data sets of one task are averaged first) "
     "[95 % of the ranks when test patients and seeds are drawn anew]."
 )
+SUBGROUP_NOTES = (
+    f"Each metric on the images of one group alone, in groups of {FEWEST_IMAGES} images or more; macro "
+    f"metrics over the findings of which every group has {FEWEST_OF_A_LABEL} images with each label. Largest "
+    "gap: best minus worst group, over patients and seeds; as both are chosen on the same test set, its "
+    "interval is too narrow where there are more than two groups.",
+    "Exploratory: groups differ in age, view and disease together, and a gap says nothing about its cause.",
+)
+SIMULATED_GAPS = "Gaps between simulated patients say nothing about fairness."
 ABLATION_NOTE = "Δ: paired difference to the full variant (first row)."
 
 
@@ -50,10 +62,28 @@ def seed_notes(view: pd.DataFrame) -> list[str]:
     return [f"{INTERVAL_NOTE} {seeds}", *filter(None, [checkpoint_note(view)])]
 
 
+def mark_notes(view: pd.DataFrame) -> list[str]:
+    """What marks, signs and grey figures in the cells of `view` mean."""
+    found = [MARK_NOTE] if (view["mark"] != "").any() else []
+    found += contamination_notes(view["contamination"])
+    return [*found, *([PUBLISHED_NOTE] if (view["published"] != "").any() else [])]
+
+
 def notes(view: pd.DataFrame) -> list[str]:
     """Captions under a table: simulated or not, the notes on seeds, what the marks mean."""
     warning = [SIMULATED_NOTE] if view["simulated"].any() else []
-    return [*warning, *seed_notes(view), *([MARK_NOTE] if (view["mark"] != "").any() else [])]
+    return [*warning, *seed_notes(view), *mark_notes(view)]
+
+
+def subgroup_notes(simulated: bool) -> list[str]:
+    """What a table of subgroups shows, and what it does not."""
+    return [*SUBGROUP_NOTES, *([SIMULATED_GAPS] if simulated else [])]
+
+
+def read_subgroups(tables: Path) -> pd.DataFrame:
+    """Read `subgroups.csv` of a folder of tables; where there is none, a table without rows."""
+    path = tables / "subgroups.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def _write_csv(frame: pd.DataFrame, path: Path, index: bool = False) -> None:
@@ -101,6 +131,23 @@ def _compared(view: pd.DataFrame, out: Path, with_ablations: bool) -> list[Docum
     return found
 
 
+def _subgroups(view: pd.DataFrame, out: Path) -> Document:
+    simulated = bool(view["simulated"].any())
+    warning = [SIMULATED_NOTE] if simulated else []
+    lines = [*warning, *subgroup_notes(simulated), *filter(None, [checkpoint_note(view)])]
+    found = {title: [frame] for (_, title), frame in subgroup_tables(read_subgroups(out)).items()}
+    return Document("subgroups", "Subgroups, primary metrics", lines, found, simulated)
+
+
+def _papers(view: pd.DataFrame, out: Path) -> Document:
+    simulated = bool(view["simulated"].any())
+    warning = [SIMULATED_NOTE] if simulated else []
+    found = {
+        title: _columns(wide) for title, wide in paper_tables(view, pd.read_csv(out / "ranks.csv")).items()
+    }
+    return Document("papers", "In the forms of papers", [*warning, *PAPER_NOTES], found, simulated)
+
+
 def _task(view: pd.DataFrame, task: str) -> Document:
     simulated = bool(view["simulated"].any())
     if view.empty:
@@ -117,14 +164,14 @@ def tables(results: Path, tasks: Sequence[str] = tuple(PRIMARY), with_ablations:
     """Write `headline`, `protocols`, the comparisons and one table per task below `results/tables`.
 
     All get a `.md` and a `.tex`; `headline`, `protocols` and the tasks also a `.csv`, which the comparisons
-    have from `collect`.
+    have from `collect`, and `subgroups` from its own stage. `papers` needs none.
 
     Args:
         results: folder that `collect` wrote.
         tasks: tasks to write; one without rows gets a table that says so.
         with_ablations: whether `collect` wrote `ablations.csv`.
     """
-    view, out = load_view(results / "results.csv"), results / "tables"
+    view, out = beside_published(load_view(results / "results.csv")), results / "tables"
     simulated, lines = bool(view["simulated"].any()), notes(headline(view))
     text = "All tasks at 10 % of the labels, frozen encoders"
     first = {"Primary endpoints": _columns(headline_table(view))}
@@ -133,11 +180,14 @@ def tables(results: Path, tasks: Sequence[str] = tuple(PRIMARY), with_ablations:
         Document("headline", text, lines, first, simulated),
         Document("protocols", "Protocols side by side", notes(view), protocols, simulated),
         *_compared(view, out, with_ablations),
+        _subgroups(view, out),
+        _papers(view, out),
         *(_task(view[view["task"] == task], task) for task in tasks),
     ]
     for document in documents:
         document.write(out)
-    _write_csv(headline_table(view.assign(mark="")), out / "headline.csv", index=True)
+    plain = view.assign(mark="", contamination="", published="")
+    _write_csv(headline_table(plain), out / "headline.csv", index=True)
     names = {"label": "method", "at": "labels"}
     leading = view[(view["metric"] == view["task"].map(PRIMARY)) & (view["finding"] == "")]
     _write_csv(leading[["protocol", *CSV_COLUMNS]].rename(columns=names), out / "protocols.csv")

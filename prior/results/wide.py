@@ -7,7 +7,8 @@ from itertools import pairwise
 import pandas as pd
 
 from prior.metrics.rows import DIAGNOSTIC_TASKS, PRIMARY, TASK_TITLES, fraction_text
-from prior.results.marks import marked
+from prior.results.contamination import sign
+from prior.results.marks import cell_text
 from prior.results.view import headline, methods_in_order, metric_title, value_text
 
 WIDEST = 6
@@ -20,13 +21,15 @@ def pivot(view: pd.DataFrame, column: str, values: str = "cell") -> pd.DataFrame
     Args:
         view: rows of one metric, or of several that `column` tells apart.
         column: what the columns are.
-        values: what the cells hold; `cell` is the value as text, with interval and mark.
+        values: what the cells hold; `cell` is the value as text, with interval, mark, the sign of what
+            pre-training saw, and `published` figures where `view` has them.
     """
+    if "published" not in view:
+        view = view.assign(published="")
+    names = ("value", "ci_low", "ci_high", "mark", "contamination", "published")
     cells = [
-        marked(value_text(value, low, high), mark)
-        for value, low, high, mark in zip(
-            view["value"], view["ci_low"], view["ci_high"], view["mark"], strict=True
-        )
+        cell_text(value_text(value, low, high), mark, sign(contamination), published)
+        for value, low, high, mark, contamination, published in zip(*(view[n] for n in names), strict=True)
     ]
     text = view.assign(cell=cells).drop_duplicates(["label", column])
     wide = text.set_index(["label", column])[values].unstack(column)

@@ -21,7 +21,7 @@ MANIFEST: dict[str, Any] = {
     "simulated": True,
     "content_hash": "0123456789abcdef",
     "counts": {"images": 300, "patients": 200, "reports": 0},
-    "splits": {"strict": {"train": {"images": 200}, "test": {"images": 100}}},
+    "splits": {"strict": {"train": {"images": 200}, "test": {"images": 100}, "folds": [150, 150]}},
 }
 SETTINGS: dict[str, Any] = {
     "experiment": "tiny",

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_published import as_real, figure
 
 from prior.metrics.rows import read_rows
+from prior.results import beside
+from prior.results.page import page as write_page
 from prior.results.view import load_view, value_text
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -123,6 +126,40 @@ def test_a_value_opens_its_runs_and_the_dialog_keeps_the_focus(page: sync_api.Pa
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     assert "open" in active(page)
+
+
+def test_a_cell_and_its_dialog_say_what_pretraining_saw_and_what_papers_print(
+    browser: sync_api.Browser, shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = {"task": "segmentation", "dataset": "siim", "setting": "frozen", "metric": "dice_pooled"}
+    monkeypatch.setattr(beside, "load_published", lambda: (figure(**cell, printed="61.3"),))
+    results = as_real(shown, tmp_path)
+    seen = "test patients in pre-training: 3 of 60"
+    table = read_rows(results / "results.csv")
+    table.loc[table["method"] == "convirt", "contamination"] = seen
+    table.to_csv(results / "results.csv", index=False)
+    write_page(results)
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.goto((results / "index.html").as_uri())
+    opened.get_by_role("tab", name="Segmentation").click()
+    cells = opened.locator("section:visible td", has=opened.locator(".published"))
+    assert cells.count() == 1
+    assert cells.locator(".published").inner_text() == "0.613 P"
+    cells.locator("button.open", has_text="‡").click()
+    facts = dict(
+        zip(
+            opened.locator("dialog dt").all_inner_texts(),
+            opened.locator("dialog dd").all_inner_texts(),
+            strict=True,
+        )
+    )
+    assert facts["pre-training"] == f"‡ {seen}"
+    assert facts["published"] == "0.613 P"
+    opened.keyboard.press("Escape")
+    opened.get_by_role("tab", name="Leaderboard").click()
+    marked = opened.locator("#board tbody tr", has_text="‡")
+    assert set(marked.locator("td, th").first.all_inner_texts()) == {"convirt"}
+    opened.close()
 
 
 def test_a_walk_by_keyboard(page: sync_api.Page) -> None:

@@ -10,7 +10,7 @@ from synthetic import write_predictions
 from prior.data.files import write_json
 from prior.metrics.classification import auroc
 from prior.metrics.rows import read_rows
-from prior.results.cards import data_cards, overlap_text
+from prior.results.cards import data_card, data_cards, overlap_text, prevalence
 from prior.results.names import has_curves
 from prior.results.roc import GRID_POINTS, curve_arrays, reliability, roc, roc_figures
 from prior.results.seeds import seed_values
@@ -94,7 +94,7 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
             "images": 10, "patients": None, "reports": 0, "boxes": 0, "images_with_masks": 0,
             "findings": {"Edema": {"present": 4, "absent": 5, "uncertain": 1, "missing": 0}},
         },
-        "splits": {"strict": {"train": {"images": 7}, "test": {"images": 3}}},
+        "splits": {"strict": {"train": {"images": 7}, "test": {"images": 3}, "folds": [4, 6]}},
         "leaks": {"strict": SHARED},
     }  # fmt: skip
     assert overlap_text(manifest) == "Split strict: 2 patients (train-test)."
@@ -103,3 +103,12 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
     data_cards(tmp_path, ["chexpert"], tmp_path)
     text = (tmp_path / "data_chexpert.svg").read_text()
     assert all(word in text for word in ("SIMULATED DATA", "Edema", "strict", "2 patients (train-test)"))
+    assert "present, % of the part" not in text
+    for part, positives in (("train", 3), ("test", 1)):
+        manifest["splits"]["strict"][part]["positives"] = {"Edema": positives}  # type: ignore[index]
+    assert prevalence(manifest, ["Edema"]) == {
+        "train": {"Edema": pytest.approx(300 / 7)},
+        "test": {"Edema": pytest.approx(100 / 3)},
+    }
+    data_card(manifest, tmp_path / "balanced")
+    assert "present, % of the part" in (tmp_path / "balanced.svg").read_text()

@@ -1,6 +1,8 @@
 """Published figures: the file, its checks, conflicts, tables, and their place beside measured cells."""
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,20 @@ from small_table import frame
 
 from prior.errors import InputError
 from prior.methods import METHODS
+from prior.metrics.rows import read_rows
+from prior.results import beside
 from prior.results.beside import (
     against_published,
+    beside_published,
     published_report,
     span,
     with_published,
 )
+from prior.results.page import page
 from prior.results.published import conflicts, families, load_published, lookup
 from prior.results.published_figure import Published, Source
 from prior.results.published_tables import published_markdown, published_metric_title
+from prior.results.tables import tables
 
 REAL = {"simulated": False, "protocol": "mgca", "dataset": "rsna"}
 COLUMNS = [{"fraction": 0.1}, {"fraction": 1.0}]
@@ -200,6 +207,62 @@ def test_published_figures_are_grey_beside_real_cells_of_the_same_cell_only() ->
     assert "color: #767676" in texts[0]
     assert "≠ 0.75 P; 0.76 P" in texts[0]
     assert texts[1:] == ["", "", ""]
+
+
+def as_real(shown: Path, root: Path) -> Path:
+    """A copy of simulated results that says that they are real, and of another protocol family."""
+    shutil.copytree(shown / "tables", root / "tables", ignore=shutil.ignore_patterns("*.md", "*.tex"))
+    for name in ("runs.csv", "omitted.csv"):
+        shutil.copy(shown / name, root / name)
+    table = read_rows(shown / "results.csv").assign(simulated=False)
+    table.loc[table["task"] == "segmentation", "protocol"] = "mgca"
+    table.to_csv(root / "results.csv", index=False)
+    return root
+
+
+def test_tables_and_page_show_published_figures_of_real_cells(
+    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = {"task": "segmentation", "dataset": "siim", "setting": "frozen", "metric": "dice_pooled"}
+    figures = (figure(**cell, printed="61.3±1.2", spread="sd"), figure(**cell, fraction=0.01, printed="9"))
+    monkeypatch.setattr(beside, "load_published", lambda: figures)
+    results = as_real(shown, tmp_path)
+    tables(results, ["segmentation", "detection"])
+    page(results)
+    text = (results / "tables" / "segmentation.md").read_text()
+    assert text.count("0.613 ± 0.012 P</span>") == 1
+    assert text.count("<br><span") == 1
+    assert beside.PUBLISHED_NOTE in text
+    assert r"\textcolor{gray}{0.613 $\pm$ 0.012 P}" in (results / "tables" / "segmentation.tex").read_text()
+    assert "xcolor" not in (results / "tables" / "detection.tex").read_text()
+    for name in ("segmentation.csv", "headline.csv", "protocols.csv"):
+        assert "0.613" not in (results / "tables" / name).read_text()
+    shown_page = (results / "index.html").read_text()
+    # The primary cell stands in the overview, in its task, and side by side with other protocols.
+    assert shown_page.count('<div class="published">0.613 ± 0.012 P</div>') == 3
+    data = json.loads(shown_page.split('id="leaderboard-data">')[1].split("</script>")[0])
+    assert list(data["published"].values()) == ["0.613 ± 0.012 P"]
+
+
+def test_no_table_and_no_page_shows_them_beside_simulated_cells(
+    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where one row of many is simulated, and every key of the others fits."""
+    cell = {"task": "segmentation", "dataset": "siim", "setting": "frozen", "metric": "dice_pooled"}
+    monkeypatch.setattr(beside, "load_published", lambda: (figure(**cell, printed="61.3"),))
+    results = as_real(shown, tmp_path)
+    table = read_rows(results / "results.csv")
+    table.loc[table["task"] == "detection", "simulated"] = True
+    table.to_csv(results / "results.csv", index=False)
+    tables(results, ["segmentation"])
+    page(results)
+    written = [
+        *(results / "tables").glob("*.md"),
+        *(results / "tables").glob("*.tex"),
+        results / "index.html",
+    ]
+    assert not any("0.613" in path.read_text() for path in written)
+    assert (beside_published(read_rows(shown / "results.csv"))["published"] == "").all()
 
 
 @pytest.mark.parametrize("function", [with_published, against_published, published_report])

@@ -24,7 +24,7 @@ def test_nothing_to_do_after_dvc_repro(recorded: Repository) -> None:
 def test_an_evaluation_setting_reruns_its_evaluations_only(recorded: Repository) -> None:
     recorded.git("checkout", "-qb", "resamples")
     recorded.params({"statistics": {"resamples": 120}})
-    assert recorded.jobs(*REPRO) == sorted(["score"] * 3 + RESULTS)
+    assert recorded.jobs(*REPRO) == sorted(["score"] * 3 + ["subgroups", *RESULTS])
     assert recorded.jobs(*ALL) == []
     recorded.commit("resamples")
 
@@ -32,7 +32,7 @@ def test_an_evaluation_setting_reruns_its_evaluations_only(recorded: Repository)
 def test_a_method_setting_reruns_that_method_and_dvc_then_records_without_work(recorded: Repository) -> None:
     recorded.params({"method_settings": {"convirt": {"settings": {"temperature": 0.09}}}})
     jobs = recorded.jobs(*ALL)
-    assert jobs == sorted(["pretrain", "evaluate", "evaluate", "score", "score", *RESULTS])
+    assert jobs == sorted(["pretrain", *["evaluate", "score"] * 2, "embedding_maps", "subgroups", *RESULTS])
     assert recorded.jobs(*REPRO) == []
     recorded.commit("temperature")
 
