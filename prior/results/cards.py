@@ -35,7 +35,7 @@ def _bars(
 
 def prevalence(manifest: Mapping[str, Any], findings: Collection[str]) -> dict[str, dict[str, float]]:
     """Part of the first split → finding → % of its images in which the finding is present."""
-    parts = next(iter(manifest["splits"].values()), {})
+    parts: Mapping[str, Any] = next(iter(manifest["splits"].values()), {})
     return {
         part: {name: 100 * parts[part]["positives"][name] / parts[part]["images"] for name in findings}
         for part in PARTS
