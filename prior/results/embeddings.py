@@ -44,7 +44,7 @@ def plane(features: Floats) -> Floats:
     with threadpool_limits(1):
         components = PCA(size, svd_solver="full").fit_transform(scaled)
         perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-        model = TSNE(2, perplexity=perplexity, init="pca", random_state=0, method="exact")
+        model = TSNE(2, perplexity=perplexity, init="pca", random_state=0, method="exact", max_iter=500)
         return np.asarray(model.fit_transform(components), dtype=np.float64)
 
 

@@ -178,7 +178,8 @@ def summarise(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
             counts |= {"n_findings": own["n_findings"].max(), "n_seeds": mean.n_seeds}
             ends = {"value": mean.mean, "ci_low": mean.low, "ci_high": mean.high}
             found.append({**shared, "group": name, "against": "", **ends, **counts})
-        best, worst = (choose(means, key=lambda name: means[name].mean) for choose in (max, min))
+        # By order of the mean, so that two groups with equal means are still two.
+        best, *_, worst = sorted(means, key=lambda name: -means[name].mean)
         gap = paired_difference(units[best], units[worst])
         ends = {"value": gap.mean, "ci_low": gap.low, "ci_high": gap.high, "p": gap.p}
         found.append({**shared, "group": best, "against": worst, **ends, "n_seeds": gap.n_seeds})
