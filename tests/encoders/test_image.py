@@ -5,7 +5,7 @@ from prior.encoders.image import ImageEncoder, ImageEncoderConfig, build_image_e
 from prior.errors import InputError
 from prior.protocols import load_protocol
 from prior.tasks.detector import Pyramid
-from prior.tasks.segmentation import UNetHead
+from prior.tasks.mask_heads import UNetHead
 from tests.methods import tiny
 from tests.methods.reports import RAGGED
 
