@@ -242,17 +242,27 @@ def tables(settings: Settings, out: Folder) -> None:
 @app.command()
 def plots(settings: Settings, out: Folder) -> None:
     """Draw the plots and the example pictures as SVG and PNG."""
+    from concurrent.futures import ProcessPoolExecutor
+
     from prior.results.cards import data_cards
     from prior.results.examples import examples
+    from prior.results.plots import clear
     from prior.results.plots import plots as run
     from prior.results.roc import roc_figures
 
     given, prepared = json.loads(settings), Path("data/prepared")
     stems = [Path("predictions", job) for job in given["jobs"]]
-    run(out.parent, [Path("models", name, "training.csv") for name in given["trained"]], given["tasks"])
-    examples(stems, prepared, given["simulated"], out)
-    roc_figures(stems, given["simulated"], out)
-    data_cards(prepared, given["datasets"], out)
+    training = [Path("models", name, "training.csv") for name in given["trained"]]
+    clear(out)
+    with ProcessPoolExecutor(2) as pool:
+        drawn = [
+            pool.submit(run, out.parent, training, given["tasks"]),
+            pool.submit(examples, stems, prepared, given["simulated"], out),
+            pool.submit(roc_figures, stems, given["simulated"], out),
+            pool.submit(data_cards, prepared, given["datasets"], out),
+        ]
+    for figures in drawn:
+        figures.result()
 
 
 @app.command("embedding-maps")

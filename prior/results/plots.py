@@ -128,10 +128,15 @@ def rank_figure(ranks: pd.DataFrame, styles: Styles, simulated: bool, caption: s
     save(figure, out)
 
 
-def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None = None) -> None:
-    """Draw every figure as `.svg` and `.png` into `results/plots`, in place of whatever pictures lie there.
+def clear(out: Path) -> None:
+    """Remove the pictures of an earlier run; maps of embeddings stay, another stage draws them."""
+    for stale in [*out.glob("*.svg"), *out.glob("*.png")]:
+        if not stale.name.startswith("embeddings_"):
+            stale.unlink()
 
-    Maps of embeddings are left alone: another stage draws them into the same folder.
+
+def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None = None) -> None:
+    """Draw every figure of the table as `.svg` and `.png` into `results/plots`.
 
     Args:
         results: folder that `collect` wrote.
@@ -139,9 +144,6 @@ def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None =
         tasks: tasks to draw, by default those of the table; one without rows gets a figure that says so.
     """
     view, out = load_view(results / "results.csv"), results / "plots"
-    for stale in [*out.glob("*.svg"), *out.glob("*.png")]:
-        if not stale.name.startswith("embeddings_"):
-            stale.unlink()
     simulated, caption = bool(view["simulated"].any()), checkpoint_note(view)
     styles = method_style(methods_in_order(view, encoders=True))
     measured = view[~view["baseline"]]
