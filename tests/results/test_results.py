@@ -19,7 +19,7 @@ from prior.results.aggregate import Units, load_scores, paired_difference
 from prior.results.collect import collect
 from prior.results.examples import examples
 from prior.results.page import page
-from prior.results.plots import curves, plots
+from prior.results.plots import clear, curves, plots
 from prior.results.style import figure_style
 from prior.results.tables import tables
 from prior.results.view import load_view
@@ -236,6 +236,8 @@ def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None
     (results / "plots" / "examples_of_yesterday.png").write_bytes(b"")
     of_another_stage = results / "plots" / "embeddings_classification_x.png"
     of_another_stage.write_bytes(b"")
+    clear(results / "plots")
+    assert [path.name for path in (results / "plots").iterdir()] == [of_another_stage.name]
     plots(results, [log])
     of_another_stage.unlink()
     first = {path.name: path.read_bytes() for path in (results / "plots").iterdir()}
