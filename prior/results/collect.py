@@ -167,7 +167,8 @@ def collect(
         raise InputError("no score files; run the evaluation first (`snakemake all_scores`)")
     rows, replicates = load_scores(score_files)
     if prepared is not None:
-        found = contaminations(sorted(prediction_files), prepared)
+        presets = dict(zip(rows["run"], rows["split"], strict=True))
+        found = contaminations(sorted(prediction_files), prepared, presets)
         rows["contamination"] = rows["run"].map(found).fillna("")
     table = pd.concat([aggregate(rows, replicates), rows], ignore_index=True)
     table = table.assign(experiment=experiment).reindex(columns=AGGREGATED_COLUMNS)

@@ -1,4 +1,7 @@
-"""Whether pre-training saw a downstream test set: counted by patient, else told by the archive of both."""
+"""Whether pre-training saw a downstream test set: counted by patient, else told by the archive of both.
+
+Of an encoder that others released, its corpora are known at best (`prior.importing.contamination`).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -10,6 +13,7 @@ import pandas as pd
 from prior.data.files import read_json
 from prior.data.splits import patient_keys
 from prior.errors import InputError
+from prior.importing.contamination import MARK_NOTES, contamination
 from prior.provenance import hash_patients
 
 ARCHIVES = {"rsna": "nih", "siim": "nih", "covidx": "nih"}
@@ -17,7 +21,7 @@ ARCHIVES = {"rsna": "nih", "siim": "nih", "covidx": "nih"}
 SEEN = "test patients in pre-training"
 UNKNOWN = "test patients unknown"
 OTHERS = "other patients of the same archive"
-SIGNS = {SEEN: "‡", UNKNOWN: "‡", OTHERS: "§"}
+SIGNS = {SEEN: "‡", UNKNOWN: "‡", OTHERS: "§", "unknown": "‡", "patients": "‡", "images": "‡", "labels": "‡"}
 CONTAMINATION_NOTES = {
     "‡": "‡: pre-training saw patients of this test set, or may have, as nothing says whose films these are.",
     "§": "§: another data set, but films of the archive that pre-training used; no patient is shared.",
@@ -31,7 +35,7 @@ def archive(manifest: Mapping[str, Any]) -> str:
 
 
 def describe(
-    bundle: Mapping[str, Any], manifest: Mapping[str, Any], tested: Iterable[str], pairs: str
+    bundle: Mapping[str, Any], manifest: Mapping[str, Any], tested: Iterable[str], pairs: str, preset: str
 ) -> str:
     """Say what pre-training has in common with a test set; empty where that is nothing that a row has to say.
 
@@ -42,7 +46,11 @@ def describe(
         manifest: of the data set that is tested on.
         tested: patient keys of the test images; of images where patients are not known.
         pairs: archive of the pre-training data.
+        preset: split preset of the evaluation.
     """
+    if bundle["method"] == "imported":
+        mark = contamination(bundle["settings"]["trained_on"], str(manifest["dataset"]), preset)
+        return "" if mark == "none" else f"{mark}: {MARK_NOTES[mark]}"
     if not bundle.get("pretraining_data"):
         return ""
     hashes = hash_patients(tested)
@@ -68,12 +76,13 @@ def contamination_notes(contaminations: Iterable[str]) -> list[str]:
     return [note for mark, note in CONTAMINATION_NOTES.items() if mark in used]
 
 
-def contaminations(predictions: Sequence[Path], prepared: Path) -> dict[str, str]:
+def contaminations(predictions: Sequence[Path], prepared: Path, presets: Mapping[str, str]) -> dict[str, str]:
     """Evaluation, as rows name it in `run`, → what its encoder's pre-training shares with its test set.
 
     Args:
         predictions: `predictions/<task>/<dataset>/<protocol>-<setting>/<bundle>.json`, with their `.parquet`.
         prepared: `data/prepared`, with `manifest.json` and `images.parquet` of every data set.
+        presets: evaluation, as rows name it, → its split preset.
 
     Raises:
         InputError: a data set is not prepared, or tested images are not among its records.
@@ -95,7 +104,8 @@ def contaminations(predictions: Sequence[Path], prepared: Path) -> dict[str, str
             )
         trained = str(bundle.get("pretraining_data") or "")
         pairs = archives.get(trained, ARCHIVES.get(trained, trained))
-        found["/".join(path.with_suffix("").parts[-4:])] = describe(bundle, manifests(name), keys, pairs)
+        run = "/".join(path.with_suffix("").parts[-4:])
+        found[run] = describe(bundle, manifests(name), keys, pairs, presets.get(run, ""))
     return found
 
 

@@ -117,6 +117,8 @@ def test_ablations_stand_beside_the_full_variant() -> None:
             "convirt": {"classification": 0.6},
             "prior-described": {"classification": 0.7, "zero_shot": 0.6},
             "prior-no_local": {"classification": 0.65, "zero_shot": 0.61},
+            "imported-gloria": {"classification": 0.8},
+            "imported-mgca": {"classification": 0.8},
         },
         seeds=2,
         noise=0.01,

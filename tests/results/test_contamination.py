@@ -51,8 +51,49 @@ NIH, UNMATCHED = (
 def test_what_two_data_sets_share(
     bundle: dict[str, Any], manifest: dict[str, Any], tested: list[str], pairs: str, words: str, mark: str
 ) -> None:
-    assert describe(bundle, manifest, tested, pairs) == words
+    assert describe({"method": "prior", **bundle}, manifest, tested, pairs, "strict") == words
     assert sign(words) == mark
+
+
+@pytest.mark.parametrize(
+    ("corpus", "used", "part", "dataset", "preset", "words", "mark"),
+    [
+        (
+            "chexpert",
+            ["images", "labels"],
+            "all",
+            "chexpert",
+            "strict",
+            "labels: pre-training saw films",
+            "‡",
+        ),
+        (
+            "nih_chestxray14",
+            ["images"],
+            "all",
+            "rsna",
+            "strict",
+            "images: pre-training saw films of this",
+            "‡",
+        ),
+        ("siim", ["images"], "all", "rsna", "strict", "patients: pre-training may have seen other", "‡"),
+        ("mimic_cxr", ["images", "reports"], "train", "mimic_cxr", "strict", "labels: pre-training saw", "‡"),
+        ("mimic_cxr", ["images", "reports"], "train", "mimic_cxr", "official", "", ""),
+        ("mimic_cxr", ["images", "reports"], "all", "chexpert", "strict", "", ""),
+        ("somewhere", ["images"], "all", "chexpert", "strict", "unknown: what pre-training saw", "‡"),
+    ],
+)
+def test_released_encoders_are_marked_by_their_corpora(
+    corpus: str, used: list[str], part: str, dataset: str, preset: str, words: str, mark: str
+) -> None:
+    trained_on = [{"corpus": corpus, "used": used, "part": part}]
+    bundle = {"method": "imported", "pretraining_data": "", "settings": {"trained_on": trained_on}}
+    text = describe(bundle, {"dataset": dataset}, ["a"], "", preset)
+    assert text.startswith(words)
+    assert bool(text) == bool(words)
+    assert sign(text) == mark
+    nothing = {**bundle, "settings": {"trained_on": []}}
+    assert describe(nothing, {"dataset": dataset}, ["a"], "", preset).startswith("unknown: ")
 
 
 def test_archives() -> None:
@@ -71,7 +112,7 @@ def prepare(root: Path, dataset: str, family: str | None, patients: dict[str, st
 
 def predict(root: Path, dataset: str, images: list[str], bundle: dict[str, Any], task: str = "t") -> Path:
     path = root / "predictions" / task / dataset / "strict-linear" / "prior-described-s0.json"
-    write_json(path, {"bundle": bundle})
+    write_json(path, {"bundle": {"method": "prior", **bundle}})
     pd.DataFrame({"image_id": images}).to_parquet(path.with_suffix(".parquet"))
     return path
 
@@ -84,7 +125,7 @@ def test_sets_cut_from_the_archive_of_the_pairs_are_marked_and_others_not(tmp_pa
     prepare(tmp_path, "kermany", "kermany", {"g": "1"})
     tested = {"nih_small": ["c", "c"], "lesion_boxes": ["d"], "chestx_det": ["e", "f"], "kermany": ["g"]}
     paths = [predict(tmp_path, dataset, images, SEEN) for dataset, images in tested.items()]
-    found = contaminations(paths, tmp_path / "data" / "prepared")
+    found = contaminations(paths, tmp_path / "data" / "prepared", {})
     assert found == {
         "t/nih_small/strict-linear/prior-described-s0": "",
         "t/lesion_boxes/strict-linear/prior-described-s0": "other patients of the same archive: nih",
@@ -99,7 +140,7 @@ def test_selections_from_the_training_list_are_marked(tmp_path: Path) -> None:
     prepare(tmp_path, "chexpert", "chexpert", {"x": "7"})
     prepare(tmp_path, "chexpert_5x200_prior", "chexpert", {"y": "7", "z": "8"})
     (text,) = contaminations(
-        [predict(tmp_path, "chexpert_5x200_prior", ["y", "z"], bundle)], tmp_path / "data" / "prepared"
+        [predict(tmp_path, "chexpert_5x200_prior", ["y", "z"], bundle)], tmp_path / "data" / "prepared", {}
     ).values()
     assert text == "test patients in pre-training: 1 of 2"
 
@@ -116,14 +157,14 @@ def test_the_default_experiment_has_no_mark(tmp_path: Path) -> None:
     for dataset, family in families.items():
         prepare(tmp_path, dataset, family, {"a": "1", "b": "2"})
     paths = [predict(tmp_path, dataset, ["b"], bundle) for dataset in families]
-    assert set(contaminations(paths, tmp_path / "data" / "prepared").values()) == {""}
+    assert set(contaminations(paths, tmp_path / "data" / "prepared", {}).values()) == {""}
 
 
 def test_predictions_of_other_records_are_refused(tmp_path: Path) -> None:
     prepare(tmp_path, "nih_small", "nih", {"a": "1"})
     path = predict(tmp_path, "nih_small", ["a", "b"], SEEN)
     with pytest.raises(InputError, match="1 images are not among the records of nih_small"):
-        contaminations([path], tmp_path / "data" / "prepared")
+        contaminations([path], tmp_path / "data" / "prepared", {})
 
 
 def test_cells_are_read_back() -> None:
