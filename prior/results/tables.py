@@ -51,15 +51,20 @@ def markdown(frame: pd.DataFrame) -> str:
 def seed_notes(view: pd.DataFrame) -> list[str]:
     """What the interval is, how many seeds of both kinds, and what the comparison is therefore of."""
     measured = view[view["encoder"]]
-    cells, pretrainings = (
+    evaluations, pretrainings = (
         " or ".join(f"{n:.0f}" for n in sorted(set(counts.dropna()))) or "no"
         for counts in (
             measured["n_seeds"] / measured["n_pretrain_seeds"].clip(1),
             measured["n_pretrain_seeds"],
         )
     )
-    seeds = f"Seeds: {pretrainings} of pre-training, {cells} of each evaluation."
-    return [f"{INTERVAL_NOTE} {seeds}", *filter(None, [checkpoint_note(view)])]
+    seeds = f"Seeds: {pretrainings} of pre-training, {evaluations} of each evaluation."
+    equal = (
+        view.loc[view["equal_seeds"], ["label", "setting", "at"]].drop_duplicates().itertuples(index=False)
+    )
+    cells = "; ".join(", ".join(cell) for cell in equal)
+    repeated = f"Equal in two seeds, so that the interval is too narrow: {cells}." if cells else ""
+    return [f"{INTERVAL_NOTE} {seeds}", *filter(None, [checkpoint_note(view), repeated])]
 
 
 def mark_notes(view: pd.DataFrame) -> list[str]:

@@ -89,6 +89,18 @@ def _with_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return aggregated(rows).merge(counts, on=key, how="left")
 
 
+def _with_equal_seeds(view: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Add `equal_seeds`: whether two seeds of a cell have the same value of every metric, as if run once."""
+    place = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction"]
+    once = [*place, "pretrain_seed", "fold", "seed"]
+    cells = rows[rows["seed"].notna()].sort_values(["metric", "finding"])
+    values = cells.groupby(once, dropna=False)["value"].agg(lambda found: str(list(found))).reset_index()
+    equal = values.duplicated([name for name in values if name != "seed"], keep=False)
+    flagged = values.loc[equal, place].drop_duplicates().assign(equal_seeds=True)
+    merged = view.merge(flagged, on=place, how="left")
+    return merged.assign(equal_seeds=merged["equal_seeds"].notna())
+
+
 def _repeat_baselines(view: pd.DataFrame) -> pd.DataFrame:
     """Baselines use no labels; give them every fraction that their setting was run with."""
     place = [*SETTING_COLUMNS]
@@ -117,10 +129,11 @@ def load_view(results_csv: Path) -> pd.DataFrame:
 
     Returns:
         The aggregated rows with `label` (method in words), `setting` (data set, protocol, head), `at`
-        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `baseline`, `encoder`, `mark` and
-        `role` (`primary` or `exploratory`), ordered for display.
+        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `equal_seeds`, `baseline`,
+        `encoder`, `mark` and `role` (`primary` or `exploratory`), ordered for display.
     """
-    view = _repeat_baselines(_with_seeds(read_rows(results_csv)))
+    rows = read_rows(results_csv)
+    view = _repeat_baselines(_with_equal_seeds(_with_seeds(rows), rows))
     view = _with_marks(view, results_csv.parent / "tables" / "best.csv")
     view["label"] = method_labels(view)
     view["setting"] = [setting_text({str(k): v for k, v in row.items()}) for row in view.to_dict("records")]

@@ -21,7 +21,7 @@ from prior.results.examples import examples
 from prior.results.page import page
 from prior.results.plots import clear, curves, plots
 from prior.results.style import figure_style
-from prior.results.tables import tables
+from prior.results.tables import seed_notes, tables
 from prior.results.view import load_view
 
 RESAMPLES = 100
@@ -201,6 +201,30 @@ def test_tables_say_simulated_and_hold_the_values(run: Path) -> None:
 def test_every_row_counts_its_seeds_also_without_a_pretraining_seed(run: Path) -> None:
     view = load_view(run / "results" / "results.csv")
     assert (view["n_seeds"].dropna() >= 1).all()
+
+
+def test_seeds_that_gave_the_same_are_named(run: Path, tmp_path: Path) -> None:
+    view = load_view(run / "results" / "results.csv")
+    assert not view["equal_seeds"].any()
+    assert not any("Equal in two seeds" in note for note in seed_notes(view))
+    rows = pd.read_csv(run / "results" / "results.csv")
+    cell = (rows["method"] == "prior") & (rows["task"] == "segmentation") & rows["frozen"]
+    cell &= (rows["fraction"] == 0.1) & rows["seed"].notna()
+    second = rows[cell & (rows["seed"] == 1)].index
+    rows.loc[second, "value"] = rows.loc[cell & (rows["seed"] == 0), "value"].to_numpy()
+    rows.to_csv(tmp_path / "results.csv", index=False)
+    view = load_view(tmp_path / "results.csv")
+    flagged = view[view["equal_seeds"]]
+    assert set(flagged["label"]) == {"prior"}
+    assert set(flagged["task"]) == {"segmentation"}
+    assert set(flagged["fraction"]) == {0.1}
+    assert any(
+        note.startswith("Equal in two seeds, so that the interval is too narrow: prior, siim")
+        for note in seed_notes(view)
+    )
+    rows.loc[second[0], "value"] += 0.01
+    rows.to_csv(tmp_path / "results.csv", index=False)
+    assert not load_view(tmp_path / "results.csv")["equal_seeds"].any()
 
 
 def write_examples(run: Path) -> list[Path]:
