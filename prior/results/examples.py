@@ -10,12 +10,11 @@ import pandas as pd
 from prior.metrics.arrays import Bools
 from prior.metrics.rows import method_labels
 from prior.results.atlas import prototype_atlas
-from prior.results.panels import empty_figure, heading, subplots
+from prior.results.boxes import detection_examples
+from prior.results.cases import bare, draw_cases, draw_nothing, load_cases
+from prior.results.panels import heading, subplots
 from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
 
-MAX_CASES = 6
-MAX_PICTURES = 60
-"""Of many methods, fewer cases are shown, so that the picture stays small."""
 MAX_QUERIES = 3
 MAX_FINDINGS = 3
 
@@ -40,7 +39,7 @@ def segmentation_examples(files: Mapping[str, Path], prepared: Path, simulated: 
         _outline(axes, found, PALETTE[1])
 
     text = "Segmentation: true outline blue, predicted outline orange"
-    _draw_cases(files, ("images", "truth", "predicted"), draw, text, simulated, out)
+    draw_cases(load_cases(files, ("images", "truth", "predicted")), draw, text, simulated, out)
 
 
 def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
@@ -59,49 +58,7 @@ def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
         _outline(axes, true, PALETTE[6])
 
     text = "Grounding: heat map of the finding's phrases, true outline blue"
-    _draw_cases(files, ("images", "heat", "truth"), draw, text, simulated, out)
-
-
-def _draw_cases(
-    files: Mapping[str, Path],
-    names: Sequence[str],
-    draw: Callable[[Any, np.ndarray, np.ndarray], None],
-    text: str,
-    simulated: bool,
-    out: Path,
-) -> None:
-    """Draw a row of cases per method: the image, and over it what `draw` makes of the other two arrays."""
-    cases = {}
-    for method, path in files.items():
-        with np.load(path, allow_pickle=False) as archive:
-            cases[method] = [archive[name][:MAX_CASES] for name in names]
-    most = max(2, MAX_PICTURES // max(1, len(cases)))
-    columns = min((min(most, len(arrays[0])) for arrays in cases.values()), default=0)
-    if columns == 0:
-        _nothing(text, simulated, out)
-        return
-    with figure_style():
-        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
-        for line, (method, arrays) in zip(grid, cases.items(), strict=True):
-            for axes, image, first, second in zip(line, *arrays, strict=False):
-                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                draw(axes, first, second)
-                _frame(axes)
-            line[0].set_ylabel(method, rotation=0, ha="right", va="center")
-        heading(figure, text, simulated)
-        save(figure, out)
-
-
-def _nothing(text: str, simulated: bool, out: Path) -> None:
-    with figure_style():
-        save(empty_figure(text, simulated), out)
-
-
-def _frame(axes: Any) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    draw_cases(load_cases(files, ("images", "heat", "truth")), draw, text, simulated, out)
 
 
 def finding_text(labels: Mapping[str, float]) -> str:
@@ -134,7 +91,7 @@ def retrieval_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
     """
     text = "Retrieval: query image, and findings of the five reports ranked first"
     if not files:
-        _nothing(text, simulated, out)
+        draw_nothing(text, simulated, out)
         return
     found = {method: np.load(path, allow_pickle=False) for method, path in files.items()}
     first = next(iter(found.values()))
@@ -147,7 +104,7 @@ def retrieval_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
         for number, ((picture, cells), image, own) in enumerate(zip(grid, images, studies, strict=True)):
             picture.imshow(image, cmap="gray", vmin=0, vmax=255)
             picture.set_title(findings.get(own, "").replace("\n", ", "), fontsize=6.5)
-            _frame(picture)
+            bare(picture)
             ranked = {method: archive["top"][number].astype(str) for method, archive in found.items()}
             _ranked_findings(cells, ranked, own, findings)
         heading(figure, text, simulated, "Green: same findings as the query; bold: its own report.")
@@ -173,7 +130,7 @@ def _ranked_findings(
                 ha="center", va="center", fontsize=5.5, color=PALETTE[2] if same or study == own else INK,
                 weight="bold" if study == own else "normal",
             )  # fmt: skip
-    _frame(axes)
+    bare(axes)
     columns = max((len(studies) for studies in ranked.values()), default=0)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(len(ranked) - 0.5, -0.5)
@@ -184,11 +141,14 @@ def _ranked_findings(
 
 DRAW: dict[str, Callable[[Mapping[str, Path], Path, bool, Path], None]] = {
     "segmentation": segmentation_examples,
+    "detection": detection_examples,
     "retrieval": retrieval_examples,
     "grounding": grounding_examples,
     "prototypes": prototype_atlas,
 }
-"""Task → what draws its pictures from the methods' archives, the data set's folder, a flag and the path."""
+"""Task → what draws its pictures from the methods' files, the data set's folder, a flag and the path."""
+SUFFIXES = {"detection": ".parquet"}
+"""Tasks that are drawn from their predictions; the others leave an archive beside them."""
 
 
 def bundle_label(bundle: str) -> str:
@@ -202,7 +162,7 @@ def bundle_label(bundle: str) -> str:
 def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: Path) -> None:
     """Draw `examples_<task>_<dataset>_<protocol>-<setting>` of every evaluation of a task that has pictures.
 
-    Of several pre-training seeds the first is shown; without archives, the figure says so.
+    Of several pre-training seeds the first is shown; without files, the figure says so.
 
     Args:
         stems: prediction files without suffix; `<stem>.examples.npz` may lie beside them.
@@ -210,13 +170,13 @@ def examples(stems: Sequence[Path], prepared_root: Path, simulated: bool, out: P
         simulated: puts the warning into titles.
         out: folder.
     """
-    archives: dict[tuple[str, str, str], dict[str, Path]] = {}
+    drawn: dict[tuple[str, str, str], dict[str, Path]] = {}
     for stem in sorted(stems):
         task, dataset, setting, bundle = stem.parts[-4:]
         if task in DRAW:
-            files = archives.setdefault((task, dataset, setting), {})
-            if (archive := Path(f"{stem}.examples.npz")).exists():
-                files.setdefault(bundle_label(bundle), archive)
-    for (task, dataset, setting), files in archives.items():
+            files = drawn.setdefault((task, dataset, setting), {})
+            if (file := Path(f"{stem}{SUFFIXES.get(task, '.examples.npz')}")).exists():
+                files.setdefault(bundle_label(bundle), file)
+    for (task, dataset, setting), files in drawn.items():
         ordered = {m: files[m] for m in sorted(files, key=lambda method: (method != "random", method))}
         DRAW[task](ordered, prepared_root / dataset, simulated, out / f"examples_{task}_{dataset}_{setting}")

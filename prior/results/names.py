@@ -18,8 +18,8 @@ FIGURES = {
     "pretraining": ("Pre-training", "losses"),
 }
 """First word of a figure's name → its part of Snakemake's report, and its caption in `workflow/report/`."""
-EXAMPLE_TASKS = {"segmentation", "retrieval", "grounding", "prototypes"}
-"""Tasks that leave archives behind their predictions, from which pictures are drawn."""
+EXAMPLE_TASKS = {"segmentation", "detection", "retrieval", "grounding", "prototypes"}
+"""Tasks whose cases are drawn."""
 
 
 def has_curves(task: str, setting: str) -> bool:

@@ -89,6 +89,7 @@ def detection(strength: float, seed: int, n: int = 50) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+SIZE = 96
 TASKS = {
     "classification": ("chexpert", "linear", findings),
     "zero_shot": ("chexpert", "prompts", prompts),
@@ -132,6 +133,7 @@ def write_predictions(
         "pretraining_data": "" if method == "random" else "mimic_cxr",
         "n_pretrain_pairs": 0 if method == "random" else 2000,
         "samples_seen": 0 if method == "random" else 12000,
+        "image": {"input_size": SIZE},
     }
     place = {"task": task, "dataset": dataset, "protocol": "strict_small", "setting": setting}
     knobs = {"split": "strict", "head": {"segmentation": "unet", "detection": "fcos"}.get(task, "")}
@@ -140,6 +142,7 @@ def write_predictions(
         **knobs,
         "frozen": setting != "finetune",
         "simulated": True,
+        "knobs": {"fit": "pad"},
         "cells": cells,
         "bundle": bundle,
     }
@@ -149,6 +152,17 @@ def write_predictions(
         {"seconds": 12.5, "code": {"commit": "abc", "dirty": False}, "hardware": {"cpu": "2 cores"}},
     )
     return stem
+
+
+def write_pixels(prepared: Path, ids: Iterable[str]) -> None:
+    """Write what pictures need of a prepared data set: the last image is in the first row of the store."""
+    names = list(ids)
+    prepared.mkdir(parents=True, exist_ok=True)
+    rows = range(len(names))[::-1]
+    pd.DataFrame({"image_id": names, "row": rows}).to_parquet(prepared / "images.parquet")
+    store = np.zeros((len(names), SIZE, SIZE), np.uint8)
+    store[list(rows)] = (np.arange(len(names)) % 256)[:, None, None]
+    np.save(prepared / f"images_{SIZE}_pad.npy", store)
 
 
 def write_all(

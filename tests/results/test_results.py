@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from synthetic import write_all, write_predictions, write_training_log
+from synthetic import write_all, write_pixels, write_predictions, write_training_log
 
 from prior.errors import InputError
 from prior.metrics.intervals import interval
@@ -244,6 +244,10 @@ def write_examples(run: Path) -> list[Path]:
                 "top": np.array([["s0", "s1", "s2"]]),
             }
             np.savez(f"{stem}.examples.npz", **arrays)
+    boxed = [stem for stem in stems if stem.parts[-4] == "detection"]
+    write_pixels(
+        run / "data" / "prepared" / "rsna", pd.read_parquet(f"{boxed[0]}.parquet")["image_id"].unique()
+    )
     prepared = run / "data" / "prepared" / "mimic_cxr"
     prepared.mkdir(parents=True, exist_ok=True)
     ids = [f"i{k}" for k in range(3)]
@@ -289,6 +293,7 @@ def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None
     shown = {path.stem for path in (results / "plots").glob("examples_*.png")}
     assert shown == {
         "examples_retrieval_mimic_cxr_strict_small-pairs",
+        "examples_detection_rsna_strict_small-frozen",
         "examples_segmentation_siim_strict_small-frozen",
         "examples_segmentation_siim_strict_small-finetune",
     }
