@@ -25,4 +25,4 @@ lint: environment
 	$(ACTIVATE) ruff check . && ruff format --check . && mypy prior && snakefmt --check Snakefile workflow && snakemake --lint
 
 test: lint
-	$(ACTIVATE) pytest
+	$(ACTIVATE) OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
