@@ -359,7 +359,7 @@ def zero_shot(
 
 def main() -> None:
     """Run the command line; show an `InputError` as one message without a traceback."""
-    # Importing torch makes objects by the million that all stay: looking for garbage among them costs a second per job.
+    # Imports of torch make a million lasting objects: looking for garbage among them costs a second per job.
     gc.set_threshold(100_000, 50, 1000)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("prior").setLevel(logging.INFO)

@@ -203,6 +203,22 @@ def test_every_row_counts_its_seeds_also_without_a_pretraining_seed(run: Path) -
     assert (view["n_seeds"].dropna() >= 1).all()
 
 
+def test_a_file_of_refused_cells_alone_changes_no_type(tmp_path: Path) -> None:
+    refused, done = (
+        write_predictions(tmp_path, "classification", method, (0.1,), (0,)) for method in ("prior", "random")
+    )
+    info = json.loads(Path(f"{refused}.json").read_text())
+    cells = [{**cell, "omitted": "15 training images, fewer than 16"} for cell in info["cells"]]
+    Path(f"{refused}.json").write_text(json.dumps({**info, "cells": cells}))
+    pd.read_parquet(f"{refused}.parquet").iloc[:0].to_parquet(f"{refused}.parquet")
+    files = score_all(tmp_path, [refused, done])
+    rows, replicates = load_scores(files)
+    assert rows["value"].dtype == float
+    assert "random" in set(rows["method"])
+    assert len(rows) == len(replicates)
+    assert load_scores(files[:1])[0].empty
+
+
 def test_seeds_that_gave_the_same_are_named(run: Path, tmp_path: Path) -> None:
     view = load_view(run / "results" / "results.csv")
     assert not view["equal_seeds"].any()
