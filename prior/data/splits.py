@@ -1,7 +1,8 @@
 """Splits by hash that keep patients apart, the recipes of peers, and nested label fractions by rank."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,22 @@ def check_preset(preset: str, family: str | None, official: Collection[str], dat
         leaky = f"{preset.removesuffix('-image')}-leaky"
         other = leaky if leaky in LEAKY else "strict"
         raise InputError(f"split preset {preset!r}: dataset {dataset} has patient keys; choose {other}")
+
+
+def choose_preset(presets: Mapping[str, str], dataset: str, folded: bool, folder: Path) -> str:
+    """Name the split that a protocol gives a dataset; `-image` where there is no patient key to leak.
+
+    Args:
+        presets: knob `split` of the protocol: preset by dataset, `default`, and `folds`.
+        dataset: its name.
+        folded: whether the evaluation goes over folds.
+        folder: prepared splits of the dataset.
+    """
+    preset = presets["folds"] if folded else presets.get(dataset, presets["default"])
+    by_image = f"{preset.removesuffix('-leaky')}-image"
+    if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
+        return by_image
+    return preset
 
 
 def default_presets(family: str | None, official: Collection[str]) -> tuple[str, ...]:
