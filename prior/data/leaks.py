@@ -14,6 +14,7 @@ from prior.errors import InputError
 Counts = dict[str, dict[str, int]]
 ALIASES = {"rnsa": "rsna"}
 """Sources that a release misspells in part."""
+LISTED_BY_PATIENT = "lovt"
 ALONE, ELSEWHERE = 0.95, 0.5
 NO_FINDING = "none of these"
 
@@ -61,7 +62,7 @@ def _near(split: pd.DataFrame, image_ids: pd.Series, copies: Copies) -> dict[str
 
 
 def exposure(split: pd.DataFrame, images: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any]:
-    """Count the test patients that are in training, and the positive test images of such patients.
+    """Count the held-out patients that are in training, and the positive images of such patients.
 
     Args:
         split: rows of `splits/<preset>` of one seed.
@@ -69,19 +70,28 @@ def exposure(split: pd.DataFrame, images: pd.DataFrame, labels: pd.DataFrame | N
         labels: image_id and findings, None if there are none.
 
     Returns:
-        `patients`, `images` and, with labels, `positive_images`: `count` in training, `of` all, `share`.
+        For `test` and `validation`: `patients`, `images` and, with labels, `positive_images`: `count` whose
+        patient is in training, `of` all, `share`.
     """
     rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id"]], on="image_id")
-    test = rows[rows["split"] == "test"]
-    seen = test["patient_id"].isin(rows.loc[rows["split"] == "train", "patient_id"])
-    counts = {
-        "patients": (test.loc[seen, "patient_id"].nunique(), test["patient_id"].nunique()),
-        "images": (int(seen.sum()), len(test)),
-    }
     if labels is not None:
-        found = labels.set_index("image_id").eq(1).any(axis=1)
-        positive = test["image_id"].map(found).fillna(value=False).astype(bool)
-        counts["positive_images"] = (int((seen & positive).sum()), int(positive.sum()))
+        positive = labels.set_index("image_id").eq(1).any(axis=1)
+        rows["positive"] = rows["image_id"].isin(positive.index[positive])
+    rows["seen"] = rows["patient_id"].isin(rows.loc[rows["split"] == "train", "patient_id"])
+    return {side: _seen(rows[rows["split"] == side]) for side in ("test", "validation")}
+
+
+def _seen(held_out: pd.DataFrame) -> dict[str, Any]:
+    seen = held_out["seen"]
+    counts = {
+        "patients": (held_out.loc[seen, "patient_id"].nunique(), held_out["patient_id"].nunique()),
+        "images": (int(seen.sum()), len(held_out)),
+    }
+    if "positive" in held_out:
+        counts["positive_images"] = (
+            int((seen & held_out["positive"]).sum()),
+            int(held_out["positive"].sum()),
+        )
     return {
         kind: {"count": count, "of": of, "share": round(count / of, 4) if of else 0.0}
         for kind, (count, of) in counts.items()
@@ -131,8 +141,13 @@ def require_disjoint(split: pd.DataFrame, images: pd.DataFrame, preset: str, dat
     Raises:
         InputError: a `strict` preset (not `-image`) leaks; the message names the first images of both sides.
     """
-    if not is_strict(preset):
+    if not is_strict(preset) and preset != LISTED_BY_PATIENT:
         return
+    remedy = (
+        "these lists leak: choose lovt-leaky"
+        if preset == LISTED_BY_PATIENT
+        else "a study must belong to one patient and a patient to one side: correct the ids in the raw tables"
+    )
     rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id", "study_id"]], on="image_id")
     for column, kind in (("patient_id", "patients"), ("study_id", "studies")):
         for a, b in combinations(SPLITS, 2):
@@ -142,8 +157,7 @@ def require_disjoint(split: pd.DataFrame, images: pd.DataFrame, preset: str, dat
                 first = [side.loc[side[column] == shared[0], "image_id"].iloc[0] for side in (left, right)]
                 raise InputError(
                     f"splits/{preset} of {dataset}: {len(shared)} {kind} occur on both sides of {a}-{b}, the "
-                    f"first with images {first[0]} and {first[1]}; a study must belong to one patient and a "
-                    "patient to one side: correct the ids in the raw tables"
+                    f"first with images {first[0]} and {first[1]}; {remedy}"
                 )
 
 

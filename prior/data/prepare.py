@@ -14,10 +14,12 @@ from prior.data.geometry import FITS
 from prior.data.hashes import find_copies, signatures
 from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
+from prior.data.recipes import ROWS_LEAKY, by_table_rows
 from prior.data.schemas import columns, write_table
-from prior.data.splits import check_preset, default_presets, make_split, patient_keys
+from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset
+from prior.datasets.published_lists import read_lists
 from prior.errors import InputError
 
 
@@ -147,7 +149,17 @@ def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
     images = raw.images[chosen].reset_index(drop=True)
     keys = patient_keys(images, raw.patient_family, raw.name)
     labels = raw.labels if raw.labels is not None else images[["image_id"]]
-    return make_split(preset, images, labels, keys, images["patient_id"].isin(raw.held_out), seeds)
+    held_out = images["patient_id"].isin(raw.held_out)
+    return make_split(preset, images, labels, keys, held_out, seeds, _placed(raw, preset))
+
+
+def _placed(raw: RawDataset, preset: str) -> pd.DataFrame | None:
+    """Return image_id and split where a table of the raw folder says it."""
+    if preset in LISTED:
+        return read_lists(raw)
+    if preset == ROWS_LEAKY and raw.table_rows is not None:
+        return by_table_rows(raw.table_rows)
+    return None
 
 
 def _describe_splits(
