@@ -91,6 +91,14 @@ def prepare(settings: Settings, out: Out, workers: Workers = 1) -> None:
     )
 
 
+@app.command()
+def leaks(settings: Settings, out: Out) -> None:
+    """Count what training and test images of different data sets share; patients in strict are an error."""
+    from prior.data.shared import shared_between_datasets
+
+    shared_between_datasets(json.loads(settings), Path("data/prepared"), out)
+
+
 @app.command("check-data")
 def check_data(manifests: Files, out: Out) -> None:
     """Confirm that every data set was prepared; pre-training waits for this."""

@@ -82,7 +82,7 @@ class Graph:
         ]
         name = self.params.pretraining.dataset
         files.append(f"data/prepared/{name}/sentences.parquet")
-        return files + [f"data/tokens/{name}/{file}" for file in TOKEN_FILES] + ["data/checked.json"]
+        return files + [f"data/tokens/{name}/{file}" for file in TOKEN_FILES] + [LEAKS, "data/checked.json"]
 
     def model_files(self) -> list[str]:
         """Every versioned file of pre-training that a rule declares."""
@@ -121,6 +121,19 @@ class Graph:
             "simulated": settings.root is None,
             "presets": settings.presets,
             **self.params.image.model_dump(),
+        }
+
+    def leak_settings(self) -> dict[str, Any]:
+        """Which parts of the data sets are trained and tested on."""
+        pretraining = self.params.pretraining
+        evaluations = [
+            {"dataset": found.dataset, "split": self.protocol(stem)["split"], "folds": found.folds}
+            for stem, found in self.evaluations.items()
+        ]
+        return {
+            "datasets": self.datasets,
+            "pretraining": {"dataset": pretraining.dataset, "preset": pretraining.preset},
+            "evaluations": evaluations,
         }
 
     def tokenize_settings(self) -> dict[str, Any]:
@@ -344,6 +357,7 @@ class Graph:
 
 
 PUBLISHED = Path(names.__file__).with_name("published.yaml")
+LEAKS = "data/leaks.json"
 TOKEN_FILES = ["tokenizer.json", "tokens.npz", "manifest.json"]
 BUNDLE_FILES = ["image_encoder.safetensors", "model.safetensors", "bundle.json", "training.csv"]
 IMPORTED = "imported"
@@ -352,6 +366,7 @@ TEXT_TASKS = {"zero_shot", "retrieval", "grounding", "prototypes"}
 STAGE_MODULES = {
     "simulate": ["prior.phantom.simulate"],
     "prepare": ["prior.data.prepare"],
+    "leaks": ["prior.data.shared"],
     "split_sentences": ["prior.reports.sentences"],
     "tokenize": ["prior.reports.tokens"],
     "pretrain": ["prior.training.pretrain"],

@@ -22,6 +22,7 @@ class Rules:
         functions: dict[str, Callable[[Any], Any]] = {
             "simulate": lambda wildcards: graph.simulate_settings(wildcards.dataset),
             "prepare": lambda wildcards: graph.prepare_settings(wildcards.dataset),
+            "leaks": lambda wildcards: graph.leak_settings(),
             "tokenize": lambda wildcards: graph.tokenize_settings(),
             "pretrain": lambda wildcards: graph.pretrain_settings(wildcards.bundle),
             "evaluate": lambda wildcards: graph.evaluate_settings(_stem(wildcards), wildcards.bundle),

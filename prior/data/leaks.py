@@ -1,32 +1,43 @@
-"""What a split shares between its sides: patients, studies, identical images, identical reports."""
+"""What the sides of a split share (patients, studies, copies, reports), and what gives a class away."""
 
 import hashlib
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
+from prior.data.hashes import Copies
 from prior.data.schemas import SPLITS
 from prior.errors import InputError
 
+Counts = dict[str, dict[str, int]]
+ALIASES = {"rnsa": "rsna"}
+"""Sources that a release misspells in part."""
+LISTED_BY_PATIENT = "lovt"
+ALONE, ELSEWHERE = 0.95, 0.5
+NO_FINDING = "none of these"
+
 
 def leak_report(
-    split: pd.DataFrame, images: pd.DataFrame, hashes: pd.Series, texts: pd.Series
-) -> dict[str, Any]:
+    split: pd.DataFrame, images: pd.DataFrame, hashes: pd.DataFrame, copies: Copies, texts: pd.Series
+) -> Counts:
     """Count what each pair of sides of one preset has in common.
 
     Args:
         split: rows of `splits/<preset>` of one seed.
         images: the records.
-        hashes: image_id -> hash of the decoded pixels.
+        hashes: image_id and `pixels`, a hash of the decoded image.
+        copies: of the images of `hashes`, row by row.
         texts: study_id -> normalised report text (empty if there are no reports).
 
     Returns:
-        `patients`, `studies`, `identical_images`, `identical_reports`: number of shared values per pair
-        of sides ("train-test": 0 ...).
+        `patients`, `studies`, `identical_images`, `identical_reports`: number of shared values per pair of
+        sides ("train-test": 0 ...); `near_duplicate_images`: images of the second side that are an image of
+        the first one, or look like it.
     """
     rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id", "study_id"]], on="image_id")
-    rows["hash"] = rows["image_id"].map(hashes)
+    rows["hash"] = rows["image_id"].map(hashes.set_index("image_id")["pixels"])
     rows["text"] = rows["study_id"].map(texts) if len(texts) else None
     columns = {
         "patients": "patient_id",
@@ -34,7 +45,8 @@ def leak_report(
         "identical_images": "hash",
         "identical_reports": "text",
     }
-    return {name: _shared(rows, column) for name, column in columns.items()}
+    counts = {name: _shared(rows, column) for name, column in columns.items()}
+    return counts | {"near_duplicate_images": _near(split, hashes["image_id"], copies)}
 
 
 def _shared(rows: pd.DataFrame, column: str) -> dict[str, int]:
@@ -42,21 +54,121 @@ def _shared(rows: pd.DataFrame, column: str) -> dict[str, int]:
     return {f"{a}-{b}": len(sides[a] & sides[b]) for a, b in combinations(SPLITS, 2)}
 
 
-def require_disjoint(report: dict[str, Any], preset: str, dataset: str) -> None:
+def _near(split: pd.DataFrame, image_ids: pd.Series, copies: Copies) -> dict[str, int]:
+    sides = {
+        side: image_ids.isin(split.loc[split["split"] == side, "image_id"]).to_numpy(bool) for side in SPLITS
+    }
+    return {f"{a}-{b}": int(copies.among(sides[a], sides[b]).sum()) for a, b in combinations(SPLITS, 2)}
+
+
+def exposure(split: pd.DataFrame, images: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any]:
+    """Count the held-out patients that are in training, and the positive images of such patients.
+
+    Args:
+        split: rows of `splits/<preset>` of one seed.
+        images: the records, with patients.
+        labels: image_id and findings, None if there are none.
+
+    Returns:
+        For `test` and `validation`: `patients`, `images` and, with labels, `positive_images`: `count` whose
+        patient is in training, `of` all, `share`.
+    """
+    rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id"]], on="image_id")
+    if labels is not None:
+        positive = labels.set_index("image_id").eq(1).any(axis=1)
+        rows["positive"] = rows["image_id"].isin(positive.index[positive])
+    rows["seen"] = rows["patient_id"].isin(rows.loc[rows["split"] == "train", "patient_id"])
+    return {side: _seen(rows[rows["split"] == side]) for side in ("test", "validation")}
+
+
+def _seen(held_out: pd.DataFrame) -> dict[str, Any]:
+    seen = held_out["seen"]
+    counts = {
+        "patients": (held_out.loc[seen, "patient_id"].nunique(), held_out["patient_id"].nunique()),
+        "images": (int(seen.sum()), len(held_out)),
+    }
+    if "positive" in held_out:
+        counts["positive_images"] = (
+            int((seen & held_out["positive"]).sum()),
+            int(held_out["positive"].sum()),
+        )
+    return {
+        kind: {"count": count, "of": of, "share": round(count / of, 4) if of else 0.0}
+        for kind, (count, of) in counts.items()
+    }
+
+
+def sources_of_classes(labels: pd.DataFrame, images: pd.DataFrame) -> dict[str, Any]:
+    """Say from which sources the images of each class come, and which class one source (almost) alone gives.
+
+    Such a class can be told by the look of its source: in COVIDx, normal films are RSNA's.
+
+    Args:
+        labels: image_id and findings; an image without any of them is of the class `none of these`.
+        images: image_id and `site`, the source, spelled as released.
+
+    Returns:
+        `images`: class -> source -> number. `confounded`: class, source, `share` of the class that comes from
+        it (95 % or more) and `share_of_others`, of all other images (half or less).
+    """
+    site = images.set_index("image_id")["site"].replace(ALIASES).dropna()
+    present = labels.set_index("image_id").eq(1).reindex(site.index, fill_value=False)
+    classes = {str(name): present[name] for name in present} | {NO_FINDING: ~present.any(axis=1)}
+    counts: dict[str, dict[str, int]] = {}
+    confounded = []
+    for name, members in classes.items():
+        own, others = site[members].value_counts(), site[~members].value_counts()
+        if own.empty:
+            continue
+        counts[name] = {str(source): int(count) for source, count in sorted(own.items())}
+        source, share = str(own.index[0]), float(own.iloc[0] / own.sum())
+        elsewhere = float(others.get(source, 0) / others.sum()) if len(others) else 1.0
+        if share >= ALONE and elsewhere <= ELSEWHERE:
+            found = {"share": round(share, 4), "share_of_others": round(elsewhere, 4)}
+            confounded.append({"class": name, "source": source, **found})
+    return {"images": counts, "confounded": confounded}
+
+
+def require_disjoint(split: pd.DataFrame, images: pd.DataFrame, preset: str, dataset: str) -> None:
     """Stop if a preset that promises patient-disjoint sides shares a patient or study.
 
+    Args:
+        split: rows of `splits/<preset>` of one seed.
+        images: the records.
+        preset: its name.
+        dataset: for the message.
+
     Raises:
-        InputError: a `strict` preset (not `-image`) leaks.
+        InputError: a `strict` preset (not `-image`) leaks; the message names the first images of both sides.
     """
-    if not preset.startswith("strict") or preset.endswith("-image"):
+    if not is_strict(preset) and preset != LISTED_BY_PATIENT:
         return
-    for kind in ("patients", "studies"):
-        for pair, count in report[kind].items():
-            if count:
+    remedy = (
+        "these lists leak: choose lovt-leaky"
+        if preset == LISTED_BY_PATIENT
+        else "a study must belong to one patient and a patient to one side: correct the ids in the raw tables"
+    )
+    rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id", "study_id"]], on="image_id")
+    for column, kind in (("patient_id", "patients"), ("study_id", "studies")):
+        for a, b in combinations(SPLITS, 2):
+            left, right = rows[rows["split"] == a], rows[rows["split"] == b]
+            shared = sorted(set(left[column]) & set(right[column]))
+            if shared:
+                first = [side.loc[side[column] == shared[0], "image_id"].iloc[0] for side in (left, right)]
                 raise InputError(
-                    f"splits/{preset} of {dataset}: {count} {kind} occur on both sides of {pair}; "
-                    "a study must belong to one patient: correct the ids in the raw tables"
+                    f"splits/{preset} of {dataset}: {len(shared)} {kind} occur on both sides of {a}-{b}, the "
+                    f"first with images {first[0]} and {first[1]}; {remedy}"
                 )
+
+
+def is_strict(preset: str) -> bool:
+    """Whether a preset promises that no patient is on two sides."""
+    return preset.startswith("strict") and not preset.endswith("-image")
+
+
+def first_of(values: Sequence[str], count: int = 3) -> str:
+    """Return the first values for a message, and that there are more."""
+    return ", ".join(values[:count]) + (", ..." if len(values) > count else "")
 
 
 def normalised_texts(reports: pd.DataFrame) -> pd.Series:

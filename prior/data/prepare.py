@@ -11,12 +11,15 @@ import pandas as pd
 from prior.data import records, store
 from prior.data.files import digest, write_json
 from prior.data.geometry import FITS
-from prior.data.leaks import leak_report, normalised_texts, require_disjoint
+from prior.data.hashes import find_copies, signatures
+from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
+from prior.data.recipes import ROWS_LEAKY, by_table_rows
 from prior.data.schemas import columns, write_table
-from prior.data.splits import check_preset, default_presets, make_split, patient_keys
+from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset
+from prior.datasets.published_lists import read_lists
 from prior.errors import InputError
 
 
@@ -70,7 +73,7 @@ def prepare(
     clipped = records.clip_boxes(raw)
     arrays = {"images": digest([fact.get("sha256") for fact in facts])}
     arrays |= records.draw_masks(raw, work, size, fits, workers, len(facts))
-    tables = _write_tables(raw, out)
+    tables = [*_write_tables(raw, out), write_table(out, "hashes", hashes)]
     splits = {preset: _split(raw, preset, seeds) for preset in chosen}
     manifest: dict[str, Any] = {
         "dataset": raw.name,
@@ -146,22 +149,39 @@ def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
     images = raw.images[chosen].reset_index(drop=True)
     keys = patient_keys(images, raw.patient_family, raw.name)
     labels = raw.labels if raw.labels is not None else images[["image_id"]]
-    return make_split(preset, images, labels, keys, images["patient_id"].isin(raw.held_out), seeds)
+    held_out = images["patient_id"].isin(raw.held_out)
+    return make_split(preset, images, labels, keys, held_out, seeds, _placed(raw, preset))
+
+
+def _placed(raw: RawDataset, preset: str) -> pd.DataFrame | None:
+    """Return image_id and split where a table of the raw folder says it."""
+    if preset in LISTED:
+        return read_lists(raw)
+    if preset == ROWS_LEAKY and raw.table_rows is not None:
+        return by_table_rows(raw.table_rows)
+    return None
 
 
 def _describe_splits(
-    raw: RawDataset, splits: dict[str, pd.DataFrame], hashes: pd.Series
+    raw: RawDataset, splits: dict[str, pd.DataFrame], hashes: pd.DataFrame
 ) -> dict[str, dict[str, Any]]:
     """Count the sides of every preset and what they share; a leak in a strict preset is an error."""
+    copies = find_copies(signatures(hashes["perceptual"]))
     texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
     counts: dict[str, Any] = {}
     leaks: dict[str, Any] = {}
+    exposed: dict[str, Any] = {}
     for preset, split in splits.items():
         one = split[split["seed"] == split["seed"].iloc[0]]
         counts[preset] = count_split(one, raw.images, raw.labels)
-        leaks[preset] = leak_report(one, raw.images, hashes, texts)
-        require_disjoint(leaks[preset], preset, raw.name)
-    return {"splits": counts, "leaks": leaks}
+        require_disjoint(one, raw.images, preset, raw.name)
+        leaks[preset] = leak_report(one, raw.images, hashes, copies, texts)
+        if preset.endswith("-leaky"):
+            exposed[preset] = exposure(one, raw.images, raw.labels)
+    sources = {}
+    if raw.labels is not None and raw.images["site"].notna().any():
+        sources = sources_of_classes(raw.labels, raw.images)
+    return {"splits": counts, "leaks": leaks, "exposed": exposed, "sources": sources}
 
 
 def _publish(work: Path, out: Path) -> None:

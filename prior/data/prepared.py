@@ -127,7 +127,7 @@ class PreparedDataset:
                 f"{sorted(int(value) for value in table['seed'].unique())}); add it to the seeds to prepare"
             )
         columns = ["image_id", "row", "patient_id", "study_id"]
-        joined = chosen.merge(self.images[columns], on="image_id", how="inner", validate="one_to_one")
+        joined = chosen.merge(self.images[columns], on="image_id", how="inner", validate="many_to_one")
         return joined[[*columns, "split", "fold", "rank"]].reset_index(drop=True)
 
     def select(

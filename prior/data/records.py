@@ -18,7 +18,7 @@ SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 def keep_readable(
     raw: RawDataset, facts: Sequence[dict[str, Any]], max_unreadable: int
-) -> tuple[pd.Series, list[dict[str, str]]]:
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Add size, row, view, sex and age to `raw.images`; drop images that would not open.
 
     Args:
@@ -27,7 +27,7 @@ def keep_readable(
         max_unreadable: how many images may fail.
 
     Returns:
-        image_id -> hash of the pixels, and what was dropped.
+        Table `hashes` (image_id, pixels, perceptual) in the order of the images, and what was dropped.
 
     Raises:
         InputError: more images than allowed will not open.
@@ -47,7 +47,8 @@ def keep_readable(
         images[name] = images[name].astype(object).where(images[name].notna(), found)
     raw.images = images
     _drop_orphans(raw)
-    return pd.Series([fact["sha256"] for fact in good], index=images["image_id"].to_numpy()), lost
+    hashes = {"pixels": [fact["sha256"] for fact in good], "perceptual": [f["perceptual"] for f in good]}
+    return pd.DataFrame({"image_id": images["image_id"], **hashes}), lost
 
 
 def _drop_orphans(raw: RawDataset) -> None:

@@ -33,6 +33,11 @@ _COLUMNS: dict[str, dict[str, pa.Column]] = {
             float, pa.Check.isin((1.0, 0.0, -1.0)), nullable=True, required=False, regex=True
         ),
     },
+    "hashes": {
+        "image_id": pa.Column(str, unique=True),
+        "pixels": pa.Column(str),
+        "perceptual": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+    },
     "boxes": {
         "image_id": pa.Column(str),
         "label": pa.Column(str),
@@ -89,7 +94,7 @@ def validate(name: str, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Check `frame` against the schema of table `name`.
 
     Args:
-        name: `images`, `labels`, `boxes`, `masks`, `reports`, `sentences` or `splits/<preset>`.
+        name: `images`, `hashes`, `labels`, `boxes`, `masks`, `reports`, `sentences` or `splits/<preset>`.
         frame: the rows; missing optional values are NaN.
         where: file that the message names when something is wrong.
 

@@ -1,12 +1,14 @@
 """Splits by hash that keep patients apart, the recipes of peers, and nested label fractions by rank."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from prior.data import recipes
 from prior.errors import InputError
 
 FOLDS = 5
@@ -15,18 +17,11 @@ OFFICIAL = ("official", "official-image")
 OFFICIAL_VALIDATION = ("official-validation", "official-validation-image")
 # By patient, 60/20/20, another split for every seed (PRIOR's supervised classification has five).
 SEEDED = ("seeded-60-20-20", "seeded-60-20-20-image")
-# By image, in the order of the records: share held out, scikit-learn's state, whether positives are spread
-# evenly. 70/15/15 is GLoRIA's and MGCA's classification of RSNA, 60/20/20 MGCA's detection and segmentation,
-# the stratified one BenchX's.
-BY_IMAGE = {
-    "random-70-15-15": (0.3, 0, False),
-    "random-60-20-20": (0.4, 0, False),
-    "stratified-70-15-15": (0.3, 42, True),
-}
-LEAKY = tuple(f"{recipe}-leaky" for recipe in BY_IMAGE)
+# Lists that peers published; their fractions are the first rows.
+LISTED = ("lovt", "lovt-leaky", "lovt-image")
 ALL_PRESETS = (
-    *(*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION, *SEEDED, *LEAKY),
-    *(f"{recipe}-image" for recipe in BY_IMAGE),
+    *(*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION, *SEEDED, *recipes.LEAKY, *recipes.NAMED, *LISTED),
+    *(f"{recipe}-image" for recipe in recipes.DRAWN),
 )
 
 
@@ -66,20 +61,50 @@ def check_preset(preset: str, family: str | None, official: Collection[str], dat
     """
     if preset not in ALL_PRESETS:
         raise InputError(f"split preset {preset!r} is unknown; choose one of {', '.join(ALL_PRESETS)}")
+    if not recipes.fits(preset, dataset):
+        raise InputError(f"split preset {preset!r} is not for dataset {dataset}; choose strict")
     needed = "test" if preset in OFFICIAL else "validation" if preset in OFFICIAL_VALIDATION else None
-    if needed is not None and needed not in official:
+    missing = recipes.needed_side(preset, official) or (needed if needed not in official else None)
+    if missing is not None:
+        instead = "strict" if family is not None else "strict-image"
         raise InputError(
-            f"split preset {preset!r}: dataset {dataset} has no official {needed} list; choose strict"
+            f"split preset {preset!r}: dataset {dataset} has no official {missing} list; choose {instead}"
         )
+    # Rows of one image on two sides leak whatever is known of patients.
+    if preset == recipes.ROWS_LEAKY:
+        return
     if family is None and not preset.endswith("-image"):
         raise InputError(
             f"split preset {preset!r}: dataset {dataset} has no patient key, so images cannot be split by "
-            f"patient, nor leaks be counted; choose a preset that ends in -image"
+            f"patient, nor leaks be counted; choose {_counterpart(preset, '-image')}"
         )
     if family is not None and preset.endswith("-image"):
-        leaky = f"{preset.removesuffix('-image')}-leaky"
-        other = leaky if leaky in LEAKY else "strict"
-        raise InputError(f"split preset {preset!r}: dataset {dataset} has patient keys; choose {other}")
+        raise InputError(
+            f"split preset {preset!r}: dataset {dataset} has patient keys; choose {_counterpart(preset, '')}"
+        )
+
+
+def _counterpart(preset: str, ending: str) -> str:
+    """Return the preset that does the same with patient keys (no ending), or without (`-image`)."""
+    stem = preset.removesuffix("-image").removesuffix("-leaky")
+    wanted = [f"{stem}{ending}"] if ending else [stem, f"{stem}-leaky"]
+    return next((name for name in wanted if name in ALL_PRESETS), f"strict{ending}")
+
+
+def choose_preset(presets: Mapping[str, str], dataset: str, folded: bool, folder: Path) -> str:
+    """Name the split that a protocol gives a dataset; `-image` where there is no patient key to leak.
+
+    Args:
+        presets: knob `split` of the protocol: preset by dataset, `default`, and `folds`.
+        dataset: its name.
+        folded: whether the evaluation goes over folds.
+        folder: prepared splits of the dataset.
+    """
+    preset = presets["folds"] if folded else presets.get(dataset, presets["default"])
+    by_image = f"{preset.removesuffix('-leaky')}-image"
+    if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
+        return by_image
+    return preset
 
 
 def default_presets(family: str | None, official: Collection[str]) -> tuple[str, ...]:
@@ -96,6 +121,7 @@ def make_split(
     keys: pd.Series,
     held_out: pd.Series,
     seeds: Sequence[int],
+    placed: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Split the frontal `images` and rank them for every seed.
 
@@ -106,11 +132,16 @@ def make_split(
         keys: patient key of each image.
         held_out: True for patients that `strict-pretrain` leaves out.
         seeds: one ranking each.
+        placed: image_id and split where tables say the sides; an image may be on several.
 
     Returns:
         Rows of `splits/<preset>`: image_id, seed, split, fold, rank.
     """
-    if preset in LEAKY:
+    if placed is not None:
+        placed = placed[placed["image_id"].isin(images["image_id"])].reset_index(drop=True)
+        chosen = pd.Index(images["image_id"]).get_indexer(pd.Index(placed["image_id"]))
+        images, keys = images.iloc[chosen].reset_index(drop=True), keys.iloc[chosen].reset_index(drop=True)
+    if preset in recipes.LEAKY:
         # What leaks is drawn by image too: patients are not kept together in the small fractions.
         keys = images["image_id"]
     positive = _positives(images["image_id"], labels)
@@ -118,7 +149,7 @@ def make_split(
     folded = preset.startswith("strict-5fold")
     ranked = []
     for seed in seeds:
-        split = _assign(preset, images, keys, buckets, positive, seed)
+        split = _assign(preset, images, keys, buckets, positive, seed) if placed is None else placed["split"]
         if preset == "strict-pretrain":
             split = split.mask(held_out.to_numpy(dtype=bool) & (split != "test"))
         keep = split.notna().to_numpy(dtype=bool)
@@ -130,7 +161,11 @@ def make_split(
                 "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
             }
         )
-        ranked.append(_rank(base, positive[keep], preset, seed, folded))
+        ranked.append(
+            _rank_as_listed(base, seed)
+            if preset in LISTED
+            else _rank(base, positive[keep], preset, seed, folded)
+        )
     return pd.concat(ranked, ignore_index=True).drop(columns="key")
 
 
@@ -147,42 +182,24 @@ def _assign(
     seed: int,
 ) -> pd.Series:
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
-    if recipe in BY_IMAGE:
-        return _at_random(images, np.asarray(positive.any(axis=1)), *BY_IMAGE[recipe])
+    if recipe in recipes.BY_IMAGE:
+        drawn = recipes.by_image(np.asarray(positive.any(axis=1)), *recipes.BY_IMAGE[recipe])
+        return pd.Series(drawn, index=images.index, dtype=object)
+    if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
+        return recipes.within_official(preset, images["official_split"])
     if preset in SEEDED:
         seeded = _buckets(keys, f"{recipe}:{seed}:")
         return seeded.map(lambda b: "test" if b < 20 else "validation" if b < 40 else "train")
     hashed = buckets.map(split_of)
-    if preset not in (*OFFICIAL, *OFFICIAL_VALIDATION):
+    if preset not in (*OFFICIAL, *OFFICIAL_VALIDATION, *recipes.NAMED):
         return hashed
     official = images["official_split"]
     if preset in OFFICIAL:
         return official
-    # the official validation list is the test set; the official training list is split by hash
+    # an official list is the test set; the official training list is split by hash
+    tested = "test" if preset == recipes.CHEXPERT_TEST else "validation"
     training = hashed.where(buckets >= 20, "train")
-    return training.where(official == "train").mask(official == "validation", "test")
-
-
-def _at_random(
-    images: pd.DataFrame, positive: NDArray[np.bool_], held_out: float, state: int, stratified: bool
-) -> pd.Series:
-    """Split by image as peers do: hold a share out and halve it; the first half is the test set."""
-    # Only these recipes need scikit-learn, and preparation starts in every job.
-    from sklearn.model_selection import train_test_split
-
-    def halve(rows: NDArray[np.int64], share: float) -> list[NDArray[np.int64]]:
-        groups = positive[rows] if stratified else None
-        parts: list[NDArray[np.int64]] = train_test_split(
-            rows, test_size=share, random_state=state, stratify=groups
-        )
-        return parts
-
-    train, rest = halve(np.arange(len(images)), held_out)
-    test, validation = halve(rest, 0.5)
-    split = pd.Series("", index=images.index, dtype=object)
-    for name, rows in (("train", train), ("validation", validation), ("test", test)):
-        split.iloc[rows] = name
-    return split
+    return training.where(official == "train").mask(official == tested, "test")
 
 
 def _positives(image_ids: pd.Series, labels: pd.DataFrame) -> NDArray[np.bool_]:
@@ -214,6 +231,13 @@ def _rank(
             order = _positives_first(order, positive)
             ranked.loc[order, "rank"] = np.arange(len(order)) / len(order)
     return ranked[["image_id", "seed", "split", "fold", "rank", "key"]]
+
+
+def _rank_as_listed(base: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Rank by the order of the rows, the same for every seed."""
+    groups = base.groupby("split")["image_id"]
+    rank = (groups.cumcount() / groups.transform("size")).where(base["split"] != "test")
+    return base.assign(seed=seed, rank=rank)[["image_id", "seed", "split", "fold", "rank", "key"]]
 
 
 def _positives_first(order: NDArray[np.int64], positive: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prior.data.chunks import run_chunks
 from prior.data.geometry import fit_image, fit_mask
+from prior.data.hashes import perceptual_hash
 from prior.data.pixels import Picture
 from prior.errors import InputError
 
@@ -71,7 +72,8 @@ def decode(
     """Decode every file once into the stores `targets` (fit -> array file).
 
     Returns:
-        One dict per file: height, width, header, sha256 of its square; or `error` if it will not open.
+        One dict per file: height, width, header, sha256 of its square, perceptual hash of the film; or
+        `error` if it will not open.
     """
     for path in targets.values():
         create_store(path, len(paths), size)
@@ -97,7 +99,13 @@ def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
             store[row] = fit_image(picture.pixels, picture.height, picture.width, task.size, fit)
         first = hashlib.sha256(next(iter(stores.values()))[row].tobytes()).hexdigest()
         facts.append(
-            {"height": picture.height, "width": picture.width, "header": picture.header, "sha256": first}
+            {
+                "height": picture.height,
+                "width": picture.width,
+                "header": picture.header,
+                "sha256": first,
+                "perceptual": perceptual_hash(picture.pixels),
+            }
         )
     for store in stores.values():
         store.flush()

@@ -33,6 +33,7 @@ class RawDataset:
         patient_family: prefix of the patient key, None if the images have no patient key.
         strict_pool: official list that the hashed presets draw from, None for all images.
         held_out: patients that other datasets of the same images test on.
+        table_rows: image_id of every row of the released table, where peers split its rows.
         dropped: source and reason of everything that was left out.
         notes: facts about how the records were made, copied into the manifest.
         load_pixels: decoder of one file.
@@ -49,6 +50,7 @@ class RawDataset:
     patient_family: str | None = None
     strict_pool: str | None = None
     held_out: frozenset[str] = frozenset()
+    table_rows: pd.Series | None = None
     dropped: list[dict[str, str]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     load_pixels: Callable[[Path, int], Picture] = load_pixels

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from prior.data.files import atomic_path
-from prior.datasets import base
+from prior.datasets import base, chexpert_studies
 from prior.errors import InputError
 
 FINDINGS = (
@@ -32,19 +32,27 @@ LISTS = {"train.csv": "train", "valid.csv": "validation"}
 
 
 def read(root: Path) -> base.RawDataset:
-    """Read `train.csv` and, if there, `valid.csv`; patients are split by hash within `train.csv`.
+    """Read `train.csv` and, if there, `valid.csv` and the test set; `strict` splits patients of `train.csv`.
 
     Raises:
         InputError: a table, column, value or image file is missing or wrong.
     """
     base.require_folder(root, "chexpert", "CheXpert-v1.0-small (train.csv, valid.csv, train/, valid/)")
     folder = _find_folder(root)
-    parts = [_read_list(folder, name, side) for name, side in LISTS.items() if (folder / name).is_file()]
+    tables = [
+        (folder / name, base.read_csv(folder / name, COLUMNS), side)
+        for name, side in LISTS.items()
+        if (folder / name).is_file()
+    ]
+    tested = chexpert_studies.read_table(folder, FINDINGS)
+    if tested is not None:
+        tables.append((*tested, "test"))
+    parts = [_read_list(folder, *table) for table in tables]
     images = pd.concat([part[0] for part in parts], ignore_index=True)
     labels = pd.concat([part[1] for part in parts], ignore_index=True)
     return base.RawDataset(
         name="chexpert",
-        layout=f"{folder.name}: " + ", ".join(name for name in LISTS if (folder / name).is_file()),
+        layout=f"{folder.name}: " + ", ".join(path.name for path, _, _ in tables),
         root=folder,
         images=images,
         labels=labels,
@@ -61,9 +69,7 @@ def _find_folder(root: Path) -> Path:
     raise InputError(f"{root / 'train.csv'} is missing; unpack CheXpert-v1.0-small there")
 
 
-def _read_list(folder: Path, name: str, side: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    path = folder / name
-    frame = base.read_csv(path, COLUMNS)
+def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     base.require_present(frame, "Path", path)
     base.require_unique(frame, "Path", path)
     base.require_values(frame, "Frontal/Lateral", ("Frontal", "Lateral"), path)

@@ -8,6 +8,7 @@ import pandas as pd
 from prior.data.pixels import unreadable
 from prior.datasets import base
 from prior.datasets.nih_match import find_patients
+from prior.datasets.published_lists import recognise
 from prior.errors import InputError
 
 NO_MASK = "-1"
@@ -48,7 +49,9 @@ def read(root: Path) -> base.RawDataset:
         labels=pd.DataFrame({"image_id": names, "Pneumothorax": [float(n in positive) for n in names]}),
         masks=masks,
         patient_family=None if match is None else "nih",
+        table_rows=frame["ImageId"],
         dropped=_dropped(files, set(listed), set(names)),
+        notes={table.name: recognise(table, "siim", "all")},
     )
 
 

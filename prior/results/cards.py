@@ -67,16 +67,47 @@ def overlap_text(manifest: Mapping[str, Any]) -> str:
             for pair, count in pairs.items()
             if count
         ]
-        none = "no patient, study, identical image or report in two parts"
+        none = "no patient, study, report, identical or alike image in two parts"
         found.append(f"Split {preset}: {', '.join(shared) or none}.")
+        if preset in manifest["exposed"]:
+            found.append(exposure_text(manifest["exposed"][preset]["test"]))
+    for alone in manifest["sources"].get("confounded", []):
+        found.append(
+            f"Class is source: {100 * alone['share']:.0f} % of {alone['class'].replace('_', ' ')} comes from "
+            f"{alone['source']}, of the rest {100 * alone['share_of_others']:.0f} %."
+        )
     return "\n".join(found)
 
 
-def data_card(manifest: Mapping[str, Any], out: Path) -> None:
+def exposure_text(exposed: Mapping[str, Mapping[str, Any]]) -> str:
+    """How much of the test part shows patients of the training part."""
+    shares = [
+        f"{found['count']} of {found['of']} {kind.replace('_', ' ')} ({100 * found['share']:.0f} %)"
+        for kind, found in exposed.items()
+    ]
+    return f"Tested although the patient is in training: {', '.join(shares)}."
+
+
+def shared_text(dataset: str, leaks: Mapping[str, Any]) -> str:
+    """What a data set's test images share with pre-training and with training images of other data sets."""
+    lines = []
+    for stage, rows in (("Pre-training", leaks["pretraining"]), ("Training", leaks["evaluations"])):
+        for row in rows:
+            kinds = ("patients", "studies", "identical_images", "near_duplicate_images")
+            shared = [f"{row[kind]} {kind.replace('_', ' ')}" for kind in kinds if row[kind]]
+            if row["test"]["dataset"] == dataset and shared:
+                train = f"{row['train']['dataset']} ({row['train']['preset']})"
+                lines.append(f"{stage} on {train} has of test {row['test']['preset']}: {', '.join(shared)}.")
+    return "\n".join(lines)
+
+
+def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any], out: Path) -> None:
     """Draw one data set's card.
 
     Args:
+        dataset: its name in the experiment.
         manifest: as preparation wrote it.
+        leaks: what data sets share, as `prior leaks` wrote it.
         out: path without suffix.
     """
     counts, simulated = manifest["counts"], bool(manifest["simulated"])
@@ -111,7 +142,8 @@ def data_card(manifest: Mapping[str, Any], out: Path) -> None:
         people = "" if counts["patients"] is None else f", {counts['patients']} patients"
         sizes = f"{counts['images']} images{people}, {counts['reports']} reports, {counts['boxes']} boxes, "
         sizes += f"{counts['images_with_masks']} images with masks."
-        heading(figure, text, simulated, f"{sizes}\n{overlap_text(manifest)}")
+        shared = "\n".join(filter(None, [sizes, overlap_text(manifest), shared_text(dataset, leaks)]))
+        heading(figure, text, simulated, shared)
         save(figure, out)
 
 
@@ -119,9 +151,11 @@ def data_cards(prepared: Path, datasets: list[str], out: Path) -> None:
     """Draw `data_<name>` of every data set.
 
     Args:
-        prepared: `data/prepared`, which holds a folder with `manifest.json` for each of `datasets`.
+        prepared: `data/prepared`, which holds a folder with `manifest.json` for each of `datasets`; beside it
+            lies `leaks.json`.
         datasets: their names.
         out: folder.
     """
+    leaks = read_json(prepared.with_name("leaks.json"))
     for name in datasets:
-        data_card(read_json(prepared / name / "manifest.json"), out / f"data_{name}")
+        data_card(name, read_json(prepared / name / "manifest.json"), leaks, out / f"data_{name}")

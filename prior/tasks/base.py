@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prior.data.prepared import PreparedDataset
-from prior.data.splits import take_fraction
+from prior.data.splits import choose_preset, take_fraction
 from prior.errors import InputError
 from prior.protocols import Protocol
 
@@ -113,12 +113,7 @@ def split_preset(data: PreparedDataset, protocol: Protocol, cell: Cell) -> str:
             f"prior/protocols/{protocol.family}.yaml: `split` of {protocol.task} {protocol.setting} names no "
             "`folds`; leave `folds` out of the evaluation"
         )
-    preset: str = presets["folds"] if cell.fold is not None else presets.get(data.name, presets["default"])
-    by_image = f"{preset.removesuffix('-leaky')}-image"
-    folder = data.root / "splits"
-    if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
-        return by_image
-    return preset
+    return choose_preset(presets, data.name, cell.fold is not None, data.root / "splits")
 
 
 def training_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:

@@ -7,17 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from prior.data import recipes
 from prior.data.splits import bucket, check_preset, make_split, split_of, take_fraction
 from prior.errors import InputError
 
 
-def make(preset="strict", patients=200, seeds=(0, 1), per_patient=2, held_out=()):
+def alternating(k):
+    return "train" if k % 3 else "validation"
+
+
+def make(
+    preset="strict", patients=200, seeds=(0, 1), per_patient=2, held_out=(), official=alternating, placed=None
+):
     n = patients * per_patient
     images = pd.DataFrame(
         {
             "image_id": [f"i{k:04d}" for k in range(n)],
             "patient_id": [f"p{k // per_patient}" for k in range(n)],
-            "official_split": ["train" if k % 3 else "validation" for k in range(n)],
+            "official_split": [official(k) for k in range(n)],
         }
     )
     rng = np.random.default_rng(0)
@@ -31,7 +38,7 @@ def make(preset="strict", patients=200, seeds=(0, 1), per_patient=2, held_out=()
     ).astype({"Common": float, "Rare": float})
     keys = "mimic:" + images["patient_id"]
     return (
-        make_split(preset, images, labels, keys, images["patient_id"].isin(held_out), seeds),
+        make_split(preset, images, labels, keys, images["patient_id"].isin(held_out), seeds, placed),
         images,
         labels,
     )
@@ -127,9 +134,18 @@ def test_one_percent_as_the_peers_count_it():
     [
         ("mystery", "mimic", (), "unknown"),
         ("strict", None, (), "no patient key"),
-        ("strict-image", "mimic", (), "has patient keys; choose strict"),
-        ("random-60-20-20-image", "nih", (), "choose random-60-20-20-leaky"),
-        ("random-60-20-20-leaky", None, (), "ends in -image"),
+        ("strict-pretrain", None, (), "choose strict-image$"),
+        ("strict-5fold", None, (), "choose strict-5fold-image$"),
+        ("strict-image", "mimic", (), "has patient keys; choose strict$"),
+        ("strict-5fold-image", "mimic", (), "choose strict-5fold$"),
+        ("official-image", "mimic", ("test",), "choose official$"),
+        ("seeded-60-20-20-image", "mimic", (), "choose seeded-60-20-20$"),
+        ("random-60-20-20-image", "nih", (), "choose random-60-20-20-leaky$"),
+        ("random-60-20-20-leaky", None, (), "choose random-60-20-20-image$"),
+        ("lovt-image", "nih", (), "choose lovt$"),
+        ("lovt-leaky", None, (), "choose lovt-image$"),
+        ("siim-rows-70-15-15-leaky", None, (), "is not for dataset toy; choose strict$"),
+        ("chexpert-valid202", "chexpert", ("validation",), "is not for dataset toy"),
         ("official", "nih", (), "no official test"),
         ("official-validation", "nih", ("test",), "no official validation"),
     ],
@@ -137,6 +153,84 @@ def test_one_percent_as_the_peers_count_it():
 def test_presets_promise_only_what_they_keep(preset, family, official, message):
     with pytest.raises(InputError, match=message):
         check_preset(preset, family, official, "toy")
+
+
+def test_a_peers_recipe_needs_the_lists_that_it_draws_from():
+    with pytest.raises(InputError, match=r"chexpert has no official test list; choose strict$"):
+        check_preset("chexpert-test500", "chexpert", ("train", "validation"), "chexpert")
+    with pytest.raises(InputError, match=r"covidx has no official test list; choose strict-image$"):
+        check_preset("covidx-80-20-image", None, ("train",), "covidx")
+    check_preset("siim-rows-70-15-15-leaky", None, (), "siim")
+    check_preset("siim-rows-70-15-15-leaky", "nih", (), "siim")
+
+
+def sides_of(split, seed=0):
+    return split[split["seed"] == seed].groupby("split")["image_id"].apply(list).to_dict()
+
+
+def test_images_with_several_rows_fall_on_several_sides_with_their_sizes():
+    rows = pd.Series([f"i{k:04d}" for k in range(400) for _ in range(1 + k % 3)])
+    placed = recipes.by_table_rows(rows)
+    train, rest = train_test_split(rows.tolist(), test_size=0.3, random_state=0)
+    test, validation = train_test_split(rest, test_size=0.5, random_state=0)
+    split, _, _ = make("siim-rows-70-15-15-leaky", placed=placed)
+    sides = sides_of(split, seed=1)
+    assert {k: set(v) for k, v in sides.items()} == {
+        "train": set(train), "validation": set(validation), "test": set(test),
+    }  # fmt: skip
+    assert all(len(images) == len(set(images)) for images in sides.values())
+    assert len(set(sides["train"]) & set(sides["test"])) > 10
+    ranks = split[(split["seed"] == 0) & (split["split"] == "train")]["rank"]
+    assert np.sort(ranks) == pytest.approx(np.arange(len(ranks)) / len(ranks))
+
+
+def test_covidx_validation_is_a_fifth_of_the_training_list():
+    split, images, _ = make("covidx-80-20-leaky", official=lambda k: ("train", "test", "validation")[k % 3])
+    pool = [name for k, name in enumerate(images["image_id"]) if k % 3 != 1]
+    train, validation = train_test_split(pool, test_size=0.2, random_state=0)
+    sides = {side: set(names) for side, names in sides_of(split).items()}
+    assert sides == {
+        "train": set(train), "validation": set(validation), "test": {*images["image_id"]} - {*pool},
+    }  # fmt: skip
+
+
+def test_mgcas_chexpert_validation_is_drawn_by_image_and_valid_csv_is_tested():
+    split, images, _ = make("chexpert-5000-leaky")
+    sides = {side: set(names) for side, names in sides_of(split).items()}
+    listed = images.groupby("official_split")["image_id"].apply(set)
+    assert sides["test"] == listed["validation"]
+    assert sides["train"] | sides["validation"] == listed["train"]
+    assert len(sides["validation"]) == len(listed["train"]) // 10
+    n = 60_000
+    many = pd.Series(["train"] * n + ["validation"] * 3, dtype=object)
+    drawn = recipes.within_official("chexpert-5000-leaky", many)
+    assert drawn.value_counts().to_dict() == {"train": n - 5000, "validation": 5000, "test": 3}
+    expected = np.random.RandomState(0).choice(n, 5000, replace=False)
+    assert set(np.flatnonzero(drawn == "validation")) == set(expected.tolist())
+
+
+def test_the_two_test_sets_of_chexpert_share_training_and_validation():
+    official = lambda k: ("train", "train", "test", "validation")[k // 2 % 4]  # noqa: E731
+    valid, images, _ = make("chexpert-valid202", official=official)
+    test, _, _ = make("chexpert-test500", official=official)
+    a, b = ({side: set(names) for side, names in sides_of(split).items()} for split in (valid, test))
+    assert (a["train"], a["validation"]) == (b["train"], b["validation"])
+    listed = images.groupby("official_split")["image_id"].apply(set)
+    assert (a["test"], b["test"]) == (listed["validation"], listed["test"])
+    assert a["train"] | a["validation"] == listed["train"]
+
+
+def test_published_lists_are_ranked_by_their_rows():
+    names = [f"i{k:04d}" for k in (7, 3, 1, 9, 5, 8)]
+    placed = pd.DataFrame(
+        {"image_id": [*names, "absent"], "split": ["train"] * 4 + ["validation", "test", "test"]}
+    )
+    split, _, _ = make("lovt", placed=placed)
+    for seed in (0, 1):
+        one = split[split["seed"] == seed]
+        assert one["image_id"].tolist() == names
+        assert one["rank"].tolist()[:5] == [0, 0.25, 0.5, 0.75, 0]
+        assert np.isnan(one["rank"].iloc[5])
 
 
 def test_every_seed_has_its_own_split_of_patients():

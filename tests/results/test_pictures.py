@@ -86,6 +86,26 @@ def test_seeds_are_those_of_the_long_table(shown: Path) -> None:
     assert row["value"].item() == pytest.approx(chosen["value"].item())
 
 
+SEEN = {
+    "train": {"dataset": "plus", "preset": "official"},
+    "test": {"dataset": "chexpert", "preset": "strict"},
+    "test_images": 9, "patients": 3, "studies": 0, "identical_images": 0, "near_duplicate_images": 1,
+}  # fmt: skip
+
+
+def test_data_cards_count_what_a_leaky_split_has_in_training_and_which_class_is_a_source() -> None:
+    share = {"count": 2, "of": 3, "share": 0.6667}
+    alone = {"class": "Normal", "source": "rsna", "share": 1.0, "share_of_others": 0.252}
+    manifest = {
+        "leaks": {"random-leaky": {}},
+        "exposed": {"random-leaky": {"test": {"patients": share, "positive_images": share}}},
+        "sources": {"confounded": [alone]},
+    }
+    lines = overlap_text(manifest).split("\n")
+    assert lines[1].endswith("in training: 2 of 3 patients (67 %), 2 of 3 positive images (67 %).")
+    assert lines[2] == "Class is source: 100 % of Normal comes from rsna, of the rest 25 %."
+
+
 def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
     manifest = {
         "dataset": "chexpert",
@@ -96,13 +116,19 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
         },
         "splits": {"strict": {"train": {"images": 7}, "test": {"images": 3}, "folds": [4, 6]}},
         "leaks": {"strict": SHARED},
+        "exposed": {},
+        "sources": {},
     }  # fmt: skip
     assert overlap_text(manifest) == "Split strict: 2 patients (train-test)."
-    assert "no patient, study" in overlap_text({"leaks": {"strict": {"patients": {"train-test": 0}}}})
-    write_json(tmp_path / "chexpert" / "manifest.json", manifest)
-    data_cards(tmp_path, ["chexpert"], tmp_path)
+    assert "no patient, study" in overlap_text(
+        {**manifest, "leaks": {"strict": {"patients": {"train-test": 0}}}}
+    )
+    write_json(tmp_path / "prepared" / "chexpert" / "manifest.json", manifest)
+    write_json(tmp_path / "leaks.json", {"pretraining": [SEEN], "evaluations": []})
+    data_cards(tmp_path / "prepared", ["chexpert"], tmp_path)
     text = (tmp_path / "data_chexpert.svg").read_text()
     assert all(word in text for word in ("SIMULATED DATA", "Edema", "strict", "2 patients (train-test)"))
+    assert "Pre-training on plus (official) has of test strict: 3 patients, 1 near duplicate images." in text
     assert "present, % of the part" not in text
     for part, positives in (("train", 3), ("test", 1)):
         manifest["splits"]["strict"][part]["positives"] = {"Edema": positives}  # type: ignore[index]
@@ -110,5 +136,5 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
         "train": {"Edema": pytest.approx(300 / 7)},
         "test": {"Edema": pytest.approx(100 / 3)},
     }
-    data_card(manifest, tmp_path / "balanced")
+    data_card("chexpert", manifest, {"pretraining": [], "evaluations": []}, tmp_path / "balanced")
     assert "present, % of the part" in (tmp_path / "balanced.svg").read_text()

@@ -39,9 +39,30 @@ rule prepare:
         " --out {output.manifest} > {log} 2>&1"
 
 
+rule leaks:
+    input:
+        graph.manifest_files(),
+    output:
+        "data/leaks.json",
+    log:
+        "logs/leaks.log",
+    conda:
+        "../envs/prior.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=job.settings("leaks"),
+        code=job.code("leaks"),
+    shell:
+        "prior leaks --settings {params.settings:q} --out {output} > {log} 2>&1"
+
+
 rule check_data:
     input:
-        expand("data/prepared/{dataset}/manifest.json", dataset=graph.datasets),
+        # What a strict preset forbids stops here, before anything is trained.
+        ancient("data/leaks.json"),
+        manifests=expand("data/prepared/{dataset}/manifest.json", dataset=graph.datasets),
     output:
         "data/checked.json",
     log:
@@ -49,7 +70,7 @@ rule check_data:
     conda:
         "../envs/prior.yaml"
     shell:
-        "prior check-data {input} --out {output} > {log} 2>&1"
+        "prior check-data {input.manifests} --out {output} > {log} 2>&1"
 
 
 rule split_sentences:

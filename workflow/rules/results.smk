@@ -76,6 +76,7 @@ rule plots:
         expand("models/{bundle}/training.csv", bundle=graph.bundles),
         PREDICTIONS,
         graph.manifest_files(),
+        "data/leaks.json",
     output:
         [
             report(f"results/{file}", **names.report_flags(file))
