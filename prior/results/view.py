@@ -36,6 +36,7 @@ METRIC_TITLES = {
     "dice_image_all": "Dice per image, all images",
     "dice_image_positive": "Dice per image, positive images",
     "dice_pooled": "Dice, pooled pixels",
+    "dice_pooled_macro": "Dice, pooled pixels, mean of findings",
     "iou_pooled": "IoU, pooled pixels",
     "specificity_image": "Negative images left empty",
     "map_40_75": "mAP, IoU .40–.75",
