@@ -42,6 +42,7 @@ METRIC_TITLES = {
     "map_40_75": "mAP, IoU .40–.75",
     "map_50_95": "mAP, IoU .50–.95",
     "ap_50": "AP, IoU .50",
+    "froc": "FROC, mean sensitivity",
     "pointing_game": "Pointing game",
     "cnr": "Contrast-to-noise ratio",
     "cnr_signed": "Contrast-to-noise ratio, signed",
