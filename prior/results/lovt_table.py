@@ -21,7 +21,7 @@ TITLES = {
     **{"map_40_75": "mAP", "froc": "FROC", "dice_pooled": "Dice", "dice_pooled_macro": "mean Dice"},
 }
 ORDER = ("rsna", "covid_rural", "siim", "object_cxr", "nih_boxes")
-PARTS = {"RSNA": 0, "COVID Rural, SIIM, Object-CXR, NIH, and the average of all": 1}
+PARTS = ("RSNA", "COVID Rural, SIIM, Object-CXR, NIH, and the average of all")
 AVERAGE = "average"
 REFUSED, NOT_RUN, INCOMPLETE = "refused", "not run", "–"
 PLACE = ["task", "dataset", "head", "frozen", "fraction", "metric"]
@@ -95,7 +95,7 @@ def lovt_rows(view: pd.DataFrame, omitted: pd.DataFrame) -> pd.DataFrame:
         part = pd.concat([rows, empty], ignore_index=True) if len(rows) else empty
         parts.append(part.assign(lovt_task=task.setting, column=task.title))
     found = pd.concat(parts, ignore_index=True)
-    text = ["mark", "contamination", "published", "split"]
+    text = [name for name in ("mark", "contamination", "published", "split") if name in found]
     found[text] = found[text].fillna("")
     return found
 
@@ -127,16 +127,17 @@ def lovt_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Args:
         rows: of `lovt_rows`.
     """
-    wide = pivot(rows, "column")
-    states = rows.set_index(["label", "column"])["state"].unstack("column").reindex_like(wide)
-    wide = wide.mask(states != "", states)
-    values = rows.set_index(["label", "column"])["value"].unstack("column").reindex_like(wide)
-    means = values.mean(axis=1, skipna=False)
-    average = [INCOMPLETE if pd.isna(mean) else f"{mean:.3f}" for mean in means]
+    titles = [task.title for task in lovt_tasks()]
     first = [task.title for task in lovt_tasks() if task.dataset == ORDER[0]]
-    others = [name for name in wide.columns if name not in first]
-    tables = [wide[first], wide[others].assign(**{AVERAGE: average})]
-    return {title: tables[part] for title, part in PARTS.items()}
+    whole = pivot(rows, "column")
+    wide, beside = whole[titles], whole.drop(columns=titles)
+    by_place = rows.set_index(["label", "column"])
+    states, values = (by_place[name].unstack("column").reindex_like(wide) for name in ("state", "value"))
+    wide = wide.mask(states != "", states)
+    means = values.astype(float).mean(axis=1, skipna=False)
+    average = pd.Series([INCOMPLETE if pd.isna(mean) else f"{mean:.3f}" for mean in means], wide.index)
+    parts = [wide[first], wide.drop(columns=first).assign(**{AVERAGE: average})]
+    return {title: pd.concat([part, beside], axis=1) for title, part in zip(PARTS, parts, strict=True)}
 
 
 def lovt_csv(rows: pd.DataFrame) -> pd.DataFrame:
