@@ -4,21 +4,26 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from prior.datasets import base, nih_chestxray14
+from prior.datasets.cells import require
 from prior.errors import InputError
 
 NAME = "nih_boxes"
 NORMALS = 100
+LISTS = tuple(f"lovt/{side}.csv" for side in ("train", "validation", "test"))
 
 
 def read(root: Path) -> base.RawDataset:
     """Read the whole release, and keep the images with a box and 100 that are labelled No Finding.
 
-    LoVT's 100 were drawn without a seed; here they are those whose names have the smallest hashes. An image
-    has boxes of the findings that it was boxed for, and may show others.
+    LoVT's 100 were drawn without a seed: with its lists in `lovt/` (column ID) the images are those of the
+    lists, without them the 100 are those whose names have the smallest hashes. An image has boxes of the
+    findings that it was boxed for, and may show others.
 
     Raises:
-        InputError: as of `nih_chestxray14`, or there are no boxes.
+        InputError: as of `nih_chestxray14`, there are no boxes, or a listed image is not in the table.
     """
     raw = nih_chestxray14.read(root)
     if raw.boxes is None or raw.labels is None or raw.boxes.empty:
@@ -26,13 +31,32 @@ def read(root: Path) -> base.RawDataset:
             f"{root / nih_chestxray14.BOXES} is missing or boxes no image of the table; put it there"
         )
     boxed = set(raw.boxes["image_id"])
-    names = raw.labels.loc[raw.labels["No_Finding"] == 1, "image_id"]
-    normal = sorted(set(names) - boxed, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:NORMALS]
-    kept = {*boxed, *normal}
-    images, labels = (
-        table[table["image_id"].isin(kept)].reset_index(drop=True) for table in (raw.images, raw.labels)
+    normal = set(raw.labels.loc[raw.labels["No_Finding"] == 1, "image_id"]) - boxed
+    listed = _listed(root, raw.images["image_id"])
+    kept = listed or {*boxed, *sorted(normal, key=_hash)[:NORMALS]}
+    images, labels, boxes = (
+        table[table["image_id"].isin(kept)].reset_index(drop=True)
+        for table in (raw.images, raw.labels, raw.boxes)
     )
-    notes = {**raw.notes, "left_out": len(raw.images) - len(images), "normal_images": len(normal)}
-    return replace(
-        raw, name=NAME, layout=f"{raw.layout}, boxed images", images=images, labels=labels, notes=notes
-    )
+    chosen = "images of LoVT's lists" if listed else "boxed images"
+    notes = {**raw.notes, "left_out": len(raw.images) - len(images), "normal_images": len(kept & normal)}
+    layout = f"{raw.layout}, {chosen}"
+    return replace(raw, name=NAME, layout=layout, images=images, labels=labels, boxes=boxes, notes=notes)
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _listed(root: Path, known: pd.Series) -> set[str]:
+    """Return the images of LoVT's three lists, none where the folder has no list."""
+    there = [name for name in LISTS if (root / name).is_file()]
+    if not there:
+        return set()
+    found: set[str] = set()
+    for name in LISTS:
+        # One that is missing beside the others is named by the reader of tables.
+        frame = base.read_csv(root / name, ["ID"])
+        require(frame["ID"].isin(known), frame, "ID", "an image of the table of NIH", root / name)
+        found |= set(frame["ID"])
+    return found
