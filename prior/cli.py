@@ -245,7 +245,7 @@ def tables(settings: Settings, out: Folder) -> None:
     from prior.results.tables import tables as run
 
     given = json.loads(settings)
-    run(out.parent, given["tasks"], given["ablations"])
+    run(out.parent, given["tasks"], given["ablations"], given["lovt18"])
 
 
 @app.command()

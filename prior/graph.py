@@ -17,6 +17,7 @@ from prior.errors import InputError
 from prior.methods import METHODS, WITHOUT_TEXT
 from prior.params import Evaluation, MethodSettings, Params
 from prior.protocols import Protocol, load_protocol, load_sources
+from prior.protocols.show import settings as protocol_settings
 from prior.results import names
 from prior.tasks import TASKS
 
@@ -215,7 +216,7 @@ class Graph:
         """The same, and the published figures that stand beside real results: they are no code."""
         found = self.results_settings()
         text = b"" if found["simulated"] else PUBLISHED.read_bytes()
-        return {**found, "published": hashlib.sha256(text).hexdigest()[:16]}
+        return {**found, "lovt18": self.has_lovt18(), "published": hashlib.sha256(text).hexdigest()[:16]}
 
     def subgroup_settings(self) -> dict[str, Any]:
         """Whose predictions are split by subgroup, and the resamples behind the intervals."""
@@ -254,6 +255,11 @@ class Graph:
         variants = {(settings.method, settings.variant) for settings in own}
         return len(variants) > len({method for method, _ in variants})
 
+    def has_lovt18(self) -> bool:
+        """Whether every setting of LoVT's family is evaluated, so that its table has no empty column."""
+        run = {(e.task, e.setting) for e in self.evaluations.values() if e.protocol == "lovt"}
+        return run == set(protocol_settings("lovt"))
+
     def result_files(self) -> list[str]:
         """Everything below `results/`, which Git keeps."""
         files = [*self.collected_files(), names.SUBGROUPS, *self.table_files(), *self.plot_files()]
@@ -266,7 +272,7 @@ class Graph:
 
     def table_files(self) -> list[str]:
         """Tables below `results/`."""
-        return names.table_files(self.tasks(), self.has_variants())
+        return names.table_files(self.tasks(), self.has_variants(), self.has_lovt18())
 
     def manifest_files(self) -> list[str]:
         """Manifests of the data sets in use, from which the page takes counts and hashes."""

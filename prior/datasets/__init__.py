@@ -29,6 +29,7 @@ READERS: dict[str, str] = {
     "chestx_det": "prior.datasets.chestx_det",
     "lesion_boxes": "prior.datasets.lesion_boxes",
     "nih_chestxray14": "prior.datasets.nih_chestxray14",
+    "nih_boxes": "prior.datasets.nih_boxes",
     "vindr_cxr": "prior.datasets.vindr_cxr",
     "covidx": "prior.datasets.covidx",
     "tbx11k": "prior.datasets.tbx11k",

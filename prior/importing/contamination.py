@@ -72,6 +72,7 @@ DATASETS: dict[str, Films] = {
     "chexpert_5x200_prior": Films("chexpert", "chexpert"),
     "chexpert_8x200": Films("chexpert", "chexpert_8x200"),
     "nih_chestxray14": Films("nih", "nih", whole=True),
+    "nih_boxes": Films("nih", "nih"),
     "nih_small": Films("nih", "nih"),
     # Drawn from NIH ChestX-ray14 and read again.
     "rsna": Films("nih", "rsna"),

@@ -1,9 +1,11 @@
 """Dice and IoU under their three meanings, from pixel counts per image."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from prior.metrics.arrays import Floats, ratio, weighted_mean
+from prior.metrics.arrays import Floats, mean_of_defined, ratio, weighted_mean
 from prior.metrics.cell import CellMetrics, Compute, Key, unit_numbers, units
 
 
@@ -39,13 +41,17 @@ def segmentation_values(true: Floats, false: Floats, missed: Floats, weights: Fl
 def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
     """Metrics of one cell, with `predict_nothing`.
 
+    With a column `finding`, `dice_pooled` is of each finding and `dice_pooled_macro` their mean (LoVT, NIH);
+    a finding that is neither marked nor predicted is left out of it.
+
     Args:
-        frame: one row per image with `tp`, `fp`, `fn` in pixels and `n_mask` (pixels of the true mask).
+        frame: one row per image, or per image and finding, with `tp`, `fp`, `fn` in pixels and `n_mask`
+            (pixels of the true mask).
     """
+    if "finding" in frame:
+        return _metrics_by_finding(frame)
     table = units(frame)
-    order = np.argsort(unit_numbers(frame["image_id"], table))
-    counts = frame[["tp", "fp", "fn", "n_mask"]].to_numpy(np.float64)[order]
-    true, false, missed, mask = counts.T
+    true, false, missed, mask = _pixels(frame, table)
 
     def values(true: Floats, false: Floats, missed: Floats) -> Compute:
         return lambda weights: segmentation_values(true, false, missed, weights)
@@ -58,4 +64,37 @@ def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
         {"predict_nothing": values(none, none, mask)},
         {"": len(table)},
         {"": int((mask > 0).sum())},
+    )
+
+
+def _pixels(frame: pd.DataFrame, table: pd.DataFrame) -> Floats:
+    """Return [4, n]: true positive, false positive, false negative and true pixels, in the order of units."""
+    order = np.argsort(unit_numbers(frame["image_id"], table))
+    return frame[["tp", "fp", "fn", "n_mask"]].to_numpy(np.float64)[order].T
+
+
+def _metrics_by_finding(frame: pd.DataFrame) -> CellMetrics:
+    table = units(frame)
+    pixels = {str(name): _pixels(group, table) for name, group in frame.groupby("finding", sort=True)}
+
+    def pooled(counts: Mapping[str, Floats]) -> Compute:
+        def compute(weights: Floats) -> dict[Key, Floats]:
+            # Pixel counts exceed what float32 holds exactly.
+            sums = {name: weights.astype(np.float64) @ count[:3].T for name, count in counts.items()}
+            dice = {name: ratio(2 * s[:, 0], 2 * s[:, 0] + s[:, 1] + s[:, 2]) for name, s in sums.items()}
+            single = {("dice_pooled", name): value for name, value in dice.items()}
+            return {("dice_pooled_macro", ""): mean_of_defined(list(dice.values())), **single}
+
+        return compute
+
+    nothing = {name: np.stack([0 * mask, 0 * mask, mask]) for name, (*_, mask) in pixels.items()}
+    positive = {name: mask > 0 for name, (*_, mask) in pixels.items()}
+    marked = np.any(list(positive.values()), axis=0)
+    return CellMetrics(
+        table["patient_id"].to_numpy(str),
+        marked,
+        pooled(pixels),
+        {"predict_nothing": pooled(nothing)},
+        {"": len(table), **dict.fromkeys(pixels, len(table))},
+        {"": int(marked.sum()), **{name: int(mask.sum()) for name, mask in positive.items()}},
     )

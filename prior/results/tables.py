@@ -12,6 +12,16 @@ from prior.results.beside import PUBLISHED_NOTE, beside_published
 from prior.results.compared import ablation_tables, difference_tables, rank_tables, subgroup_tables
 from prior.results.contamination import contamination_notes
 from prior.results.latex import latex_document
+from prior.results.lovt_table import (
+    HEADING,
+    NAME,
+    NOTES,
+    lovt_csv,
+    lovt_rows,
+    lovt_tables,
+    read_omitted,
+    refusals,
+)
 from prior.results.marks import MARK_NOTE
 from prior.results.paper_forms import PAPER_NOTES, paper_tables
 from prior.results.subgroups import COLUMNS, FEWEST_IMAGES, FEWEST_OF_A_LABEL
@@ -153,6 +163,17 @@ def _papers(view: pd.DataFrame, out: Path) -> Document:
     return Document("papers", "In the forms of papers", [*warning, *PAPER_NOTES], found, simulated)
 
 
+def _lovt18(view: pd.DataFrame, results: Path) -> Document:
+    """LoVT's table; its `.csv` is written here too, as the Markdown is cut into parts."""
+    omitted = read_omitted(results)
+    rows = lovt_rows(view, omitted)
+    _write_csv(lovt_csv(rows), results / "tables" / f"{NAME}.csv")
+    measured = rows[rows["state"] == ""]
+    found = {title: _columns(wide) for title, wide in lovt_tables(rows).items()}
+    lines = [*notes(measured), *NOTES, *refusals(omitted)]
+    return Document(NAME, HEADING, lines, found, bool(rows["simulated"].any()))
+
+
 def _task(view: pd.DataFrame, task: str) -> Document:
     simulated = bool(view["simulated"].any())
     if view.empty:
@@ -165,7 +186,12 @@ def _task(view: pd.DataFrame, task: str) -> Document:
     return Document(task, TASK_TITLES[task], lines, wide, simulated)
 
 
-def tables(results: Path, tasks: Sequence[str] = tuple(PRIMARY), with_ablations: bool = False) -> None:
+def tables(
+    results: Path,
+    tasks: Sequence[str] = tuple(PRIMARY),
+    with_ablations: bool = False,
+    with_lovt18: bool = False,
+) -> None:
     """Write `headline`, `protocols`, the comparisons and one table per task below `results/tables`.
 
     All get a `.md` and a `.tex`; `headline`, `protocols` and the tasks also a `.csv`, which the comparisons
@@ -175,6 +201,7 @@ def tables(results: Path, tasks: Sequence[str] = tuple(PRIMARY), with_ablations:
         results: folder that `collect` wrote.
         tasks: tasks to write; one without rows gets a table that says so.
         with_ablations: whether `collect` wrote `ablations.csv`.
+        with_lovt18: whether all of LoVT's tasks were run, which are then also written as one table.
     """
     view, out = beside_published(load_view(results / "results.csv")), results / "tables"
     simulated, lines = bool(view["simulated"].any()), notes(headline(view))
@@ -188,6 +215,7 @@ def tables(results: Path, tasks: Sequence[str] = tuple(PRIMARY), with_ablations:
         _subgroups(view, out),
         _papers(view, out),
         *(_task(view[view["task"] == task], task) for task in tasks),
+        *([_lovt18(view, results)] if with_lovt18 else []),
     ]
     for document in documents:
         document.write(out)

@@ -113,7 +113,7 @@ class DetectionJob(Job):
         return self.select(self)
 
     def validation_precision(self, metric: str) -> float:
-        """Return a mean average precision of the validation images, NaN without a true box."""
+        """Return a mean average precision, or FROC, of the validation images, NaN without a true box."""
         if not len(self.held_out):
             return float("nan")
         found = self.detect(self.held_out["row"].to_numpy(np.int64))
@@ -140,6 +140,7 @@ class DetectionJob(Job):
 SELECTION: dict[str, Callable[[DetectionJob], float]] = {
     "validation loss": lambda job: -job.validation_loss(),
     "validation map_40_75": lambda job: job.validation_precision("map_40_75"),
+    "validation froc": lambda job: job.validation_precision("froc"),
     "validation map_40_75_mgca": lambda job: job.validation_precision("map_40_75_mgca"),
 }
 CHOICES: dict[str, Collection[Any]] = {
@@ -152,7 +153,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "threshold": [threshold for of in OF_HEAD.values() for threshold in of["threshold"]],
     "selection": SELECTION,
     "augmentation": [{}],
-    "metrics": [*AVERAGES, *IMAGE_SETS],
+    "metrics": [*AVERAGES, *IMAGE_SETS, "froc"],
 }
 READ = dense.READ | {"head"}
 

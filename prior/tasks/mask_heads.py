@@ -1,9 +1,11 @@
 """Heads of segmentation, by the names that protocols give them: encoder's maps in, pixels' logits out."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,11 +17,16 @@ POOLED_SIDES = (1, 2, 3, 6)
 FPN_STRIDES = (4, 8, 16, 32)
 
 
-def pixel_logits(channels: int, prevalence: float) -> nn.Conv2d:
-    """Return a 1×1 convolution to one logit, whose initial output predicts `prevalence` everywhere."""
-    logits = nn.Conv2d(channels, 1, kernel_size=1)
-    share = min(max(prevalence, 1e-4), 1 - 1e-4)
-    nn.init.constant_(logits.bias, float(np.log(share / (1 - share))))  # type: ignore[arg-type]
+Prevalence = float | NDArray[np.floating]
+"""Share of positive pixels, or one of each finding [K]: a head has as many logits."""
+
+
+def pixel_logits(channels: int, prevalence: Prevalence) -> nn.Conv2d:
+    """Return a 1×1 convolution to a logit per prevalence, whose initial output predicts it everywhere."""
+    shares = np.clip(np.atleast_1d(prevalence), 1e-4, 1 - 1e-4)
+    logits = nn.Conv2d(channels, len(shares), kernel_size=1)
+    with torch.no_grad():
+        cast(Tensor, logits.bias).copy_(torch.from_numpy(np.log(shares / (1 - shares))))
     return logits
 
 
@@ -42,17 +49,17 @@ class UNetHead(nn.Module):
         channels: channels of the encoder's maps, finest first.
         widths: channels of the decoder's blocks, coarsest first, one per map; the last works at half the
             finest map's stride.
-        prevalence: share of positive pixels.
+        prevalence: share of positive pixels, or one of each finding.
     """
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int], prevalence: float) -> None:
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], prevalence: Prevalence) -> None:
         super().__init__()
         # The decoder takes the input's own resolution first; only its shape is read, hence 0 channels.
         self.decoder = UnetDecoder((0, *channels), tuple(widths), len(widths))
         self.logits = pixel_logits(widths[-1], prevalence)
 
     def forward(self, maps: list[Tensor], size: int) -> Tensor:
-        """Return logits [B, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
         batch, _, height, width = maps[0].shape
         finest = maps[0].new_empty((batch, 0, 2 * height, 2 * width))
         logits = self.logits(self.decoder([finest, *maps]))
@@ -66,11 +73,11 @@ class LinearHead(nn.Module):
         channels: channels of the encoder's maps, finest first.
         strides: their strides in pixels.
         at: `last`, or the stride of the map to take; of several, the last.
-        prevalence: share of positive pixels.
+        prevalence: share of positive pixels, or one of each finding.
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], at: int | str, prevalence: float
+        self, channels: Sequence[int], strides: Sequence[int], at: int | str, prevalence: Prevalence
     ) -> None:
         super().__init__()
         order = range(len(strides))
@@ -78,7 +85,7 @@ class LinearHead(nn.Module):
         self.logits = pixel_logits(channels[self.index], prevalence)
 
     def forward(self, maps: list[Tensor], size: int) -> Tensor:
-        """Return logits [B, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
         return enlarged(self.logits(maps[self.index]).float(), size).squeeze(1)
 
 
@@ -89,18 +96,18 @@ class FPNHead(nn.Module):
         channels: channels of the encoder's maps, finest first.
         strides: their strides in pixels.
         width: channels of every level.
-        prevalence: share of positive pixels.
+        prevalence: share of positive pixels, or one of each finding.
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], width: int, prevalence: float
+        self, channels: Sequence[int], strides: Sequence[int], width: int, prevalence: Prevalence
     ) -> None:
         super().__init__()
         self.pyramid = Pyramid(channels, strides, FPN_STRIDES, width)
         self.logits = pixel_logits(width, prevalence)
 
     def forward(self, maps: list[Tensor], size: int) -> Tensor:
-        """Return logits [B, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
         levels: list[Tensor] = self.pyramid([level.contiguous() for level in maps])
         finest = (levels[0].shape[2], levels[0].shape[3])
         total = torch.stack([enlarged(level, finest) for level in levels]).sum(dim=0)
@@ -117,11 +124,11 @@ class UPerNetHead(nn.Module):
         channels: channels of the encoder's maps, finest first.
         strides: their strides in pixels.
         width: channels inside the head.
-        prevalence: share of positive pixels.
+        prevalence: share of positive pixels, or one of each finding.
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], width: int, prevalence: float
+        self, channels: Sequence[int], strides: Sequence[int], width: int, prevalence: Prevalence
     ) -> None:
         super().__init__()
         count = len(channels)
@@ -135,7 +142,7 @@ class UPerNetHead(nn.Module):
         self.logits = pixel_logits(width, prevalence)
 
     def forward(self, maps: list[Tensor], size: int) -> Tensor:
-        """Return logits [B, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
         maps = [_scaled(level.contiguous(), s) for level, s in zip(maps, self.scales, strict=True)]
         levels = [lateral(level) for lateral, level in zip(self.laterals, maps[:-1], strict=True)]
         levels.append(self._pyramid_pooling(maps[-1]))
@@ -162,7 +169,7 @@ def _scaled(level: Tensor, scale: float) -> Tensor:
     return enlarged(level, (max(1, round(level.shape[2] * scale)), max(1, round(level.shape[3] * scale))))
 
 
-Build = Callable[[Sequence[int], Sequence[int], Protocol, float], nn.Module]
+Build = Callable[[Sequence[int], Sequence[int], Protocol, Prevalence], nn.Module]
 """Channels and strides of the maps, knobs and prevalence → head."""
 
 HEADS: dict[str, Build] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +32,17 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     probability = logits.sigmoid()
     dice = 2 * (probability * target).sum() / (probability.sum() + target.sum()).clamp(min=1e-7)
     return (1 - dice) * (target.sum() > 0)
+
+
+def soft_dice_of_findings(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the findings of `soft_dice`, 0 for one without a positive pixel in the batch (LoVT, NIH).
+
+    Args:
+        logits: [B, K, H, W].
+        target: [B, K, H, W] of 0 and 1.
+    """
+    pairs = zip(logits.unbind(1), target.unbind(1), strict=True)
+    return torch.stack([soft_dice(one, wanted) for one, wanted in pairs]).mean()
 
 
 def focal_and_log_dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -65,5 +77,6 @@ def smoothed_dice(probability: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "binary cross-entropy + batch soft Dice": cross_entropy_and_dice,
     "batch soft Dice": soft_dice,
+    "batch soft Dice, mean over findings": soft_dice_of_findings,
     "10 focal - log batch soft Dice": focal_and_log_dice,
 }

@@ -48,3 +48,39 @@ def finding_masks(
         if mask.any():
             found[image] = fit_mask(mask, size, fit) > 0
     return found
+
+
+class FindingMasks:
+    """One mask per finding of each image of the store, [N, K, size, size], drawn where a finding is marked.
+
+    Args:
+        data: dataset with masks or boxes.
+        size: side of the store in pixels.
+        fit: how the originals were fitted into the store.
+
+    Attributes:
+        findings: names of the K findings, sorted.
+        shape: as of an array.
+    """
+
+    def __init__(self, data: PreparedDataset, size: int, fit: str) -> None:
+        self.findings = marked_findings(data)
+        self.shape = (int(data.manifest["counts"]["store_rows"]), len(self.findings), size, size)
+        rows = dict(zip(data.images["image_id"].astype(str), data.images["row"], strict=True))
+        self._drawn: dict[int, dict[int, NDArray[np.bool_]]] = {}
+        for k, finding in enumerate(self.findings):
+            for image, mask in finding_masks(data, finding, rows, size, fit).items():
+                self._drawn.setdefault(int(rows[image]), {})[k] = mask
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the masks [n, K, size, size] of 0 and 1 of store rows [n]."""
+        found = np.zeros((len(rows), *self.shape[1:]), dtype=np.uint8)
+        for place, row in enumerate(rows.tolist()):
+            for k, mask in self._drawn.get(row, {}).items():
+                found[place, k] = mask
+        return found
+
+
+def marked(masks: NDArray) -> NDArray[np.bool_]:
+    """Return [n]: which of the masks [n, ..., H, W] hold a pixel."""
+    return np.asarray(masks.any(axis=tuple(range(1, masks.ndim))))

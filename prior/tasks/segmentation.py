@@ -33,8 +33,24 @@ from prior.tasks.maps import Rows, tune_layout
 from prior.tasks.mask_heads import HEADS
 from prior.tasks.mask_losses import LOSSES
 from prior.tasks.mask_threshold import THRESHOLD
+from prior.tasks.regions import FindingMasks, marked
 
 EXAMPLES = 6
+PER_FINDING = "a mask per finding"
+# What the other knobs must say beside a target.
+OF_TARGET: dict[str, dict[str, Collection[Any]]] = {
+    "union of all masks": {
+        "loss": [name for name in LOSSES if not name.endswith("mean over findings")],
+        "selection": ["validation pooled Dice", "validation loss"],
+    },
+    PER_FINDING: {
+        "loss": ["batch soft Dice, mean over findings"],
+        "threshold": [0.5],
+        "selection": ["validation pooled Dice, mean over findings", "validation loss"],
+        "augmentation": [{}],
+    },
+}
+Masks = NDArray[np.uint8] | FindingMasks
 
 
 class SegmentationJob(Job):
@@ -42,7 +58,7 @@ class SegmentationJob(Job):
 
     Args:
         source: maps.
-        masks: mask store [N, H, W] of 0 and 1.
+        masks: mask store [N, H, W] of 0 and 1, or one mask per finding [N, K, H, W].
         train: store rows of the training images.
         held_out: store rows of the validation images.
         rate: searched learning rate.
@@ -52,7 +68,7 @@ class SegmentationJob(Job):
     def __init__(
         self,
         source: DenseSource,
-        masks: NDArray[np.uint8],
+        masks: Masks,
         train: Rows,
         held_out: Rows,
         rate: float,
@@ -61,9 +77,10 @@ class SegmentationJob(Job):
         self.masks, self.rows, self.held_out = masks, train, held_out
         self.device, self.precision = source.device, source.precision
         targets = masks[train]
-        self.positive = np.asarray(targets.any(axis=(1, 2)))
+        self.positive = marked(targets)
         build = HEADS[protocol["head_name"]]
-        head = build(source.maps.channels, source.maps.strides, protocol, float(targets.mean()))
+        prevalence = targets.mean(axis=(0, -2, -1))
+        head = build(source.maps.channels, source.maps.strides, protocol, prevalence)
         self.maps, self.head = source.maps, tune_layout(head, self.device)
         self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(head, rate, protocol)
@@ -73,9 +90,13 @@ class SegmentationJob(Job):
         self.select = SELECTION[protocol["selection"]]
 
     def logits(self, rows: Rows) -> Tensor:
-        """Return logits [B, size, size] of store rows [B]."""
-        logits: Tensor = self.head(self.maps(rows), self.masks.shape[1])
-        return logits
+        """Return logits [B, size, size] or [B, K, size, size] of store rows [B]."""
+        return self._read(self.maps(rows))
+
+    def _read(self, maps: list[Tensor]) -> Tensor:
+        logits: Tensor = self.head(maps, self.masks.shape[-1])
+        # A head drops the axis of findings where there is one.
+        return logits.reshape(-1, *self.masks.shape[1:])
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         """Return the mask loss of training images `chosen`, changed together with their masks if at all."""
@@ -86,16 +107,22 @@ class SegmentationJob(Job):
             return self.mask_loss(self.logits(rows), target)
         target = warped_masks(target, generator, settings)
         maps = self.maps(rows, lambda images: augment(images, generator, settings))
-        return self.mask_loss(self.head(maps, self.masks.shape[1]), target)
+        return self.mask_loss(self._read(maps), target)
 
     def probabilities(self, rows: Rows) -> NDArray[np.float32]:
-        """Return foreground probabilities [n, size, size]."""
+        """Return foreground probabilities [n, size, size] or [n, K, size, size]."""
         parts = in_batches(rows, self.batch, self.precision, self.device, lambda r: self.logits(r).sigmoid())
         return np.concatenate([part.cpu().numpy() for part in parts])
 
     def threshold(self) -> tuple[float, float]:
         """Return the protocol's threshold and its validation pooled Dice."""
         return self.choose_threshold(self.probabilities(self.held_out), self.masks[self.held_out] > 0)
+
+    def mean_dice(self) -> float:
+        """Return the mean over findings of the validation pooled Dice, NaN without a positive pixel."""
+        found, wanted = self.probabilities(self.held_out), self.masks[self.held_out] > 0
+        dice = [self.choose_threshold(found[:, k], wanted[:, k])[1] for k in range(wanted.shape[1])]
+        return float(np.mean(defined)) if (defined := [d for d in dice if d == d]) else float("nan")
 
     def validate(self) -> float:
         """Return what the protocol selects by."""
@@ -114,6 +141,7 @@ class SegmentationJob(Job):
 
 SELECTION: dict[str, Callable[[SegmentationJob], float]] = {
     "validation pooled Dice": lambda job: job.threshold()[1],
+    "validation pooled Dice, mean over findings": lambda job: job.mean_dice(),
     "validation loss": lambda job: -job.validation_loss(),
 }
 CHOICES: dict[str, Collection[Any]] = {
@@ -123,8 +151,11 @@ CHOICES: dict[str, Collection[Any]] = {
     "loss": LOSSES,
     "threshold": THRESHOLD,
     "selection": SELECTION,
-    "target": ["union of all masks"],
-    "metrics": ["dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"],
+    "target": ["union of all masks", PER_FINDING],
+    "metrics": [
+        *("dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"),
+        "dice_pooled_macro",
+    ],
 }
 READ = dense.READ | {"decoder_channels", "head_width", "head_map"}
 
@@ -147,9 +178,11 @@ def evaluate(
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell the true positive, false positive and false negative pixels of every test image.
 
+    Where each finding is segmented, an image has a row per finding.
+
     Args:
         bundle: encoder.
-        data: dataset with masks (class-agnostic union).
+        data: dataset with masks or boxes; `target` says whether their union is segmented or each finding.
         protocol: knobs; `frozen` decides whether the encoder learns.
         cells: cells to compute.
         work: folder for what survives an interruption.
@@ -158,7 +191,12 @@ def evaluate(
     Raises:
         InputError: such a protocol without cached maps.
     """
-    masks = data.mask_pixels(bundle.info.image.input_size, protocol["fit"])
+    _check_target(protocol)
+    size = bundle.info.image.input_size
+    each = protocol["target"] == PER_FINDING
+    masks: Masks = (
+        FindingMasks(data, size, protocol["fit"]) if each else data.mask_pixels(size, protocol["fit"])
+    )
     for cell in cells:
         train = training_images(data, protocol, cell)
         rows = train["row"].to_numpy(np.int64)
@@ -184,48 +222,68 @@ def evaluate(
         yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected}, examples)
 
 
+def _check_target(protocol: Protocol) -> None:
+    """Stop if loss and selection are not those of the target: both need, or forbid, an axis of findings."""
+    fixed = OF_TARGET[protocol["target"]]
+    protocol.require(fixed, protocol.knobs)
+
+
 def _examples(
     job: SegmentationJob,
     data: PreparedDataset,
     test: pd.DataFrame,
-    masks: NDArray[np.uint8],
+    masks: Masks,
     threshold: float,
     fit: str,
 ) -> dict[str, NDArray[Any]]:
-    """Return the first test images with a mask, [n, H, W], with the true and the predicted mask."""
+    """Return the first test images with a mask, [n, H, W], with the true and the predicted mask.
+
+    Of several findings both are the union.
+    """
     rows = test["row"].to_numpy(np.int64)
-    rows = rows[masks[rows].any(axis=(1, 2))][:EXAMPLES]
+    rows = rows[marked(masks[rows])][:EXAMPLES]
     if not len(rows):
         return {}
     return {
-        "images": np.asarray(data.pixels(masks.shape[1], fit)[rows]),
-        "truth": masks[rows] > 0,
-        "predicted": job.probabilities(rows) >= threshold,
+        "images": np.asarray(data.pixels(masks.shape[-1], fit)[rows]),
+        "truth": _union(masks[rows] > 0),
+        "predicted": _union(job.probabilities(rows) >= threshold),
     }
+
+
+def _union(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(masks.any(axis=1)) if masks.ndim == 4 else masks
 
 
 def _sizes(
     data: PreparedDataset,
     protocol: Protocol,
     cell: Cell,
-    masks: NDArray[np.uint8],
+    masks: Masks,
     rows: Rows,
     held_out: Rows,
 ) -> dict[str, Any]:
     return {
         "split": split_preset(data, protocol, cell),
         "n_train": len(rows),
-        "n_pos": int(masks[rows].any(axis=(1, 2)).sum()),
+        "n_pos": int(marked(masks[rows]).sum()),
         "n_validation": len(held_out),
     }
 
 
-def _counts(
-    job: SegmentationJob, test: pd.DataFrame, masks: NDArray[np.uint8], threshold: float
-) -> pd.DataFrame:
+def _counts(job: SegmentationJob, test: pd.DataFrame, masks: Masks, threshold: float) -> pd.DataFrame:
     rows = test["row"].to_numpy(np.int64)
-    predicted = job.probabilities(rows) >= threshold
-    truth = masks[rows] > 0
+    predicted, truth = job.probabilities(rows) >= threshold, masks[rows] > 0
+    if isinstance(masks, FindingMasks):
+        parts = [
+            _pixels(test, predicted[:, k], truth[:, k]).assign(finding=finding)
+            for k, finding in enumerate(masks.findings)
+        ]
+        return pd.concat(parts, ignore_index=True)
+    return _pixels(test, predicted, truth)
+
+
+def _pixels(test: pd.DataFrame, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> pd.DataFrame:
     tp = (predicted & truth).sum(axis=(1, 2))
     return pd.DataFrame(
         {

@@ -288,3 +288,25 @@ def test_image_sets_of_peers_forgive_what_they_leave_out() -> None:
 def test_no_prediction_at_all_leaves_mgcas_set_empty() -> None:
     metrics = detection_metrics(boxes_frame({"a": [BOX], "b": []}, {}), ["map_40_75_mgca"])
     assert np.isnan(metrics.compute(np.ones((1, 2)))["map_40_75_mgca", ""][0])
+
+
+def test_dice_of_findings_by_hand() -> None:
+    """One finding is found half, one is missed, and one that is neither there nor predicted is left out."""
+    rows = [
+        ("a", "Mass", 2, 2, 2, 4),
+        ("b", "Mass", 0, 0, 0, 0),
+        ("a", "Nodule", 0, 1, 0, 0),
+        ("b", "Nodule", 0, 0, 3, 3),
+        ("a", "Effusion", 0, 0, 0, 0),
+        ("b", "Effusion", 0, 0, 0, 0),
+    ]
+    frame = pd.DataFrame(rows, columns=["image_id", "finding", "tp", "fp", "fn", "n_mask"])
+    metrics = segmentation_metrics(frame.assign(patient_id=frame["image_id"]))
+    found = metrics.compute(np.array([[1.0, 1.0], [1.0, 0.0]]))
+    assert found["dice_pooled", "Mass"].tolist() == [0.5, 0.5]
+    assert found["dice_pooled", "Nodule"].tolist() == [0.0, 0.0]
+    assert np.isnan(found["dice_pooled", "Effusion"]).all()
+    assert found["dice_pooled_macro", ""].tolist() == [0.25, 0.25]
+    assert (metrics.n_test["Mass"], metrics.n_pos["Mass"], metrics.n_pos[""]) == (2, 1, 2)
+    nothing = metrics.baselines["predict_nothing"](np.ones((1, 2)))
+    assert nothing["dice_pooled_macro", ""].tolist() == [0.0]

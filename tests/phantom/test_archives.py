@@ -40,8 +40,8 @@ def shared_boxes(boxes: pd.DataFrame, name: str) -> set[tuple[object, ...]]:
     return keys & {tuple(row) for row in truth(name)[["image_id", *SIDES]].round(3).itertuples(index=False)}
 
 
-# One study has two films (iu_xray), or only some studies are shown (ms_cxr, kermany_release).
-OTHER_COUNTS = {"iu_xray", "ms_cxr", "kermany_release"}
+# One study has two films (iu_xray), or only some studies are shown (ms_cxr, kermany_release, nih_boxes).
+OTHER_COUNTS = {"iu_xray", "ms_cxr", "kermany_release", "nih_boxes"}
 
 
 @pytest.mark.parametrize("name", SIMULATORS)

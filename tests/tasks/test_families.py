@@ -30,7 +30,7 @@ from tests.tasks.fixtures import make_data
 TRAINED = ("classification", "segmentation", "detection")
 SETTINGS = [(f, t, s) for f in families() for t, s in settings(f) if t in TRAINED]
 OURS = [setting for setting in SETTINGS if setting[0] != "strict_small"]
-DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural")
+DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural", "nih_boxes")
 FINDINGS = (
     *(
         "Pneumonia",

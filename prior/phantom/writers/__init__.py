@@ -13,6 +13,7 @@ SIMULATORS: dict[str, str] = {
     "chestx_det_release": "prior.phantom.writers.chestx_det_release",
     "kermany_release": "prior.phantom.writers.kermany_release",
     "nih_chestxray14": "prior.phantom.writers.nih_chestxray14",
+    "nih_boxes": "prior.phantom.writers.nih_boxes",
     "vindr_cxr": "prior.phantom.writers.vindr_cxr",
     "covidx": "prior.phantom.writers.covidx",
     "tbx11k": "prior.phantom.writers.tbx11k",
