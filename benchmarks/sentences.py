@@ -5,8 +5,7 @@ sentences); `exact span` asks for both at once. Speed is per second of CPU time 
 included, without and with a warm cache of repeated passages.
 
 `--stage` writes the reports ten times over into a prepared data set and runs the stage on a tenth and on all
-of it, with one and with two processes: reports per second of wall time, and the peak memory of the main
-process and of the largest of its children.
+of it, with one and with two processes: reports per second of wall time, and the peak memory of the main process.
 
 `--real FOLDER` (with FOLDER/open_i/NLMCXR_reports.tgz) compares with other splitters on 100 hand-marked
 reports of Open-i instead: docs/sentences.md says how they were drawn and marked. A boundary is the first or
@@ -36,16 +35,15 @@ from prior.reports.boundaries import _block_spans, sentence_spans
 from prior.reports.sentences import split_report
 
 STAGE = """
-import resource, sys, time
+import re, sys, time
 from pathlib import Path
 from prior.reports.sentences import split_sentences_stage
 folder, workers, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 start = time.monotonic()
 split_sentences_stage(folder, workers)
 seconds = time.monotonic() - start
-kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-peaks = [resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds]
-print(f"{count} reports, {workers} processes: {count / seconds:.0f} a second, peak MB {peaks}", flush=True)
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) // 1024
+print(f"{count} reports, {workers} processes: {count / seconds:.0f} a second, peak {peak} MB", flush=True)
 """
 Spans = Iterable[tuple[int, int]]
 MARKED = Path(__file__).parents[1] / "tests" / "reports" / "open_i_boundaries.json"
