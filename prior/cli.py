@@ -108,11 +108,13 @@ def check_data(manifests: Files, out: Out) -> None:
 
 
 @app.command("split-sentences")
-def split_sentences(out: Annotated[Path, typer.Argument(help="sentences.parquet to write.")]) -> None:
+def split_sentences(
+    out: Annotated[Path, typer.Argument(help="sentences.parquet to write.")], workers: Workers = 1
+) -> None:
     """Split the reports of a prepared data set into sentences."""
     from prior.reports.sentences import split_sentences_stage
 
-    split_sentences_stage(out.parent)
+    split_sentences_stage(out.parent, workers)
 
 
 @app.command()

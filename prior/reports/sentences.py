@@ -1,7 +1,10 @@
 """Sentences of reports, with their character offsets, and the stage that writes the sentence table."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,13 +53,15 @@ def split_report(report: str) -> list[Sentence]:
     return sentences
 
 
-def split_sentences_stage(prepared: Path) -> None:
+def split_sentences_stage(prepared: Path, workers: int = 1) -> None:
     """Read `reports.parquet` of a prepared dataset and write its `sentences.parquet`.
 
-    Works in chunks of reports, so memory does not grow with the corpus.
+    Works in chunks of reports of which few are held at a time, so memory does not grow with the corpus. The
+    file does not depend on the number of processes.
 
     Args:
         prepared: Folder of a prepared dataset.
+        workers: processes; 1 runs here.
 
     Raises:
         InputError: `reports.parquet` is missing or lacks a column.
@@ -68,13 +73,31 @@ def split_sentences_stage(prepared: Path) -> None:
     missing = {"study_id", "text"} - set(reports.schema_arrow.names)
     if missing:
         raise InputError(f"{source} lacks the column(s) {', '.join(sorted(missing))}; prepare it again.")
+    chunks = reports.iter_batches(_CHUNK, columns=["study_id", "text"])
+    needed = min(workers, -(-reports.metadata.num_rows // _CHUNK))
     with (
         atomic_path(prepared / "sentences.parquet") as path,
         pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer,
     ):
-        for chunk in reports.iter_batches(_CHUNK, columns=["study_id", "text"]):
-            rows = _rows(chunk.column("study_id").to_pylist(), chunk.column("text").to_pylist())
-            writer.write_table(pa.Table.from_pylist(list(rows), schema=_SCHEMA))
+        for table in map(_table, chunks) if needed <= 1 else _in_processes(chunks, needed):
+            writer.write_table(table)
+
+
+def _in_processes(chunks: Iterator[pa.RecordBatch], workers: int) -> Iterator[pa.Table]:
+    """Yield the sentences of each chunk in order; at most two chunks a process are under way."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        waiting: deque[Future[pa.Table]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(_table, chunk))
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _table(chunk: pa.RecordBatch) -> pa.Table:
+    rows = _rows(chunk.column("study_id").to_pylist(), chunk.column("text").to_pylist())
+    return pa.Table.from_pylist(list(rows), schema=_SCHEMA)
 
 
 def _rows(study_ids: list[str], texts: list[str | None]) -> Iterator[dict[str, str | int]]:

@@ -38,7 +38,18 @@ CHOICES: dict[str, Collection[Any]] = {
 READ = frozenset(
     {
         *("split", "refuse_below", "seeds_at_all_labels", "validation", "datasets", "fractions"),
-        *("weight_decay", "momentum", "warmup", "plateau", "steps", "checks", "epochs", "patience", "batch"),
+        *(
+            "weight_decay",
+            "momentum",
+            "warmup",
+            "plateau",
+            "step_decay",
+            "steps",
+            "checks",
+            "epochs",
+            "patience",
+            "batch",
+        ),
         *("positive_share", "evaluation_batch", "learning_rates", "head_learning_rate", "head_first"),
         *("tuned_stages", "augmentation"),
     }

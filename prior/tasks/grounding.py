@@ -3,6 +3,9 @@
 Every test image in which a finding is marked and every such finding give one row. The map is the mean of the
 method's maps (`Method.heat_maps`) of the finding's positive phrasings, brought bilinearly to the size of the
 image store. Padding counts as outside of the mask.
+
+Where the boxes themselves belong to phrases (MS-CXR, Boecking et al., ECCV 2022), every image and phrase give
+one row; the phrase itself is in none, only the finding that it speaks of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +25,7 @@ from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.methods.base import ReportFeatures
 from prior.protocols import Protocol
+from prior.reports.labeller import ABSENT, label_report
 from prior.tasks.base import Cell, CellResult, omitted, split_preset, test_images
 from prior.tasks.embeddings import Embedder
 from prior.tasks.map_agreement import contrast_to_noise, mean_iou, pointing_hits, scaled
@@ -29,6 +33,7 @@ from prior.tasks.prompts import load_prompts
 from prior.tasks.regions import finding_masks, marked_findings
 
 EXAMPLES = 6
+OWN_PHRASES = "labels of the boxes"
 _BATCH = 64
 
 
@@ -38,26 +43,61 @@ def evaluate(
     """Compare the maps of all positive test images with their masks or filled boxes.
 
     Raises:
-        InputError: the dataset marks no finding that the prompt file has phrasings for.
+        InputError: the dataset marks no finding that the prompt file has phrasings for, or nothing at all.
     """
     if not bundle.has_text:
         yield from ((cell, omitted("the encoder was trained without text")) for cell in cells)
         return
-    prompts, sha256 = load_prompts(protocol["prompts"])
-    marked = marked_findings(data)
-    phrasings = {finding: prompts[finding]["positive"] for finding in marked if finding in prompts}
-    if not phrasings:
-        # The labels themselves may be phrases of reports, which no log may hold.
-        raise InputError(
-            f"{data.root}: prompts `{protocol['prompts']}` has no phrasing for a finding with masks or boxes "
-            f"(labels of its boxes and masks: {len(marked)}); choose another dataset or add a prompt file"
-        )
+    phrasings, facts = _phrasings(data, protocol["prompts"])
     embedder = Embedder(bundle)
     pixels = data.pixels(bundle.info.image.input_size, protocol["fit"])
     for cell in cells:
         result = _ground(embedder, data, pixels, protocol, cell, phrasings)
-        result.info.update({"prompts": protocol["prompts"], "prompts_sha256": sha256})
+        result.info.update(facts)
         yield cell, result
+
+
+def _phrasings(data: PreparedDataset, prompts: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the phrasings of every label of masks and boxes that has some, and what to record of them."""
+    marked = marked_findings(data)
+    if prompts == OWN_PHRASES:
+        if not marked:
+            raise InputError(f"{data.root}: no box has a phrase; choose a dataset with phrases, as ms_cxr")
+        return {label: [label] for label in marked}, {"prompts": prompts}
+    known, sha256 = load_prompts(prompts)
+    phrasings = {finding: known[finding]["positive"] for finding in marked if finding in known}
+    if not phrasings:
+        # The labels themselves may be phrases of reports, which no log may hold.
+        raise InputError(
+            f"{data.root}: prompts `{prompts}` has no phrasing for a finding with masks or boxes "
+            f"(labels of its boxes and masks: {len(marked)}); choose another dataset or add a prompt file"
+        )
+    return phrasings, {"prompts": prompts, "prompts_sha256": sha256}
+
+
+def spoken_findings(labels: pd.DataFrame, phrase: str, image_ids: Sequence[str]) -> list[str]:
+    """Return the finding that a phrase speaks of on each image.
+
+    The records say which findings the phrases of an image speak of, and not which phrase of which: of those
+    findings the first by name that the rule labeller reads in the phrase, else the first by name.
+
+    Args:
+        labels: table of image labels with `image_id`.
+        phrase: label of boxes.
+        image_ids: images with such boxes.
+
+    Raises:
+        InputError: no finding is present on one of the images.
+    """
+    read = {finding for finding, value in label_report(phrase).items() if value != ABSENT}
+    present = labels.set_index("image_id").eq(1)
+    found = []
+    for image in image_ids:
+        named = sorted(present.columns[present.loc[image]])
+        if not named:
+            raise InputError(f"image {image} has boxes and no present finding; correct its labels")
+        found.append(next((finding for finding in named if finding in read), named[0]))
+    return found
 
 
 def _ground(
@@ -75,6 +115,8 @@ def _ground(
     for finding, texts in phrasings.items():
         masks = finding_masks(data, finding, test["image_id"], pixels.shape[1], protocol["fit"])
         positive = test[test["image_id"].isin(list(masks))]
+        if positive.empty:
+            continue
         phrases = embedder.report_features([[text] for text in texts])
         for start in range(0, len(positive), _BATCH):
             images = positive.iloc[start : start + _BATCH]
@@ -83,8 +125,11 @@ def _ground(
             if maps is None:
                 return omitted("the method relates no regions to phrases", **info)
             truth = np.stack([masks[str(image)] for image in images["image_id"]])
-            frames.append(_facts(images, finding, maps, truth, protocol["thresholds"]))
-            if start == 0:
+            names: Sequence[str] = [finding] * len(images)
+            if protocol["prompts"] == OWN_PHRASES:
+                names = spoken_findings(data.labels, finding, images["image_id"].tolist())
+            frames.append(_facts(images, names, maps, truth, protocol["thresholds"]))
+            if start == 0 and len(examples) < EXAMPLES:
                 shown = max(1, EXAMPLES // len(phrasings))
                 examples.append((pixels[rows[:shown]], maps[:shown], truth[:shown]))
     if not frames:
@@ -134,7 +179,7 @@ def _repeated(phrases: ReportFeatures, row: int, count: int) -> ReportFeatures:
 
 def _facts(
     images: pd.DataFrame,
-    finding: str,
+    findings: Sequence[str],
     maps: NDArray[np.float64],
     truth: NDArray[np.bool_],
     thresholds: Sequence[float],
@@ -143,7 +188,7 @@ def _facts(
         {
             "image_id": images["image_id"].to_numpy(),
             "patient_id": images["patient_id"].to_numpy(),
-            "finding": finding,
+            "finding": findings,
             "hit": pointing_hits(maps, truth),
             "cnr": contrast_to_noise(maps, truth),
             "miou": mean_iou(maps, truth, thresholds),

@@ -24,6 +24,11 @@ def adam(groups: Groups, protocol: Protocol) -> torch.optim.Optimizer:
     return torch.optim.Adam(groups, weight_decay=protocol["weight_decay"], fused=True)
 
 
+def amsgrad(groups: Groups, protocol: Protocol) -> torch.optim.Optimizer:
+    """Adam with AMSGrad (Reddi et al., ICLR 2018): the second moment never falls."""
+    return torch.optim.Adam(groups, weight_decay=protocol["weight_decay"], amsgrad=True, fused=True)
+
+
 def sgd(groups: Groups, protocol: Protocol) -> torch.optim.Optimizer:
     """Stochastic gradient descent with `momentum` and an L2 penalty."""
     return torch.optim.SGD(groups, momentum=protocol["momentum"], weight_decay=protocol["weight_decay"])
@@ -32,6 +37,7 @@ def sgd(groups: Groups, protocol: Protocol) -> torch.optim.Optimizer:
 OPTIMISERS: dict[str, Callable[[Groups, Protocol], torch.optim.Optimizer]] = {
     "AdamW": adamw,
     "Adam": adam,
+    "Adam with AMSGrad": amsgrad,
     "SGD with momentum": sgd,
 }
 
@@ -91,6 +97,12 @@ def constant(protocol: Protocol, step: int, steps: int, peak: float, losses: Seq
     return peak
 
 
+def stepped(protocol: Protocol, step: int, steps: int, peak: float, losses: Sequence[float]) -> float:
+    """Multiply the peak by `factor` after every so many `epochs` of a training that is planned in epochs."""
+    knob, each = protocol["step_decay"], steps // int(protocol["epochs"])
+    return float(peak * knob["factor"] ** (step // (each * knob["epochs"])))
+
+
 def plateau(protocol: Protocol, step: int, steps: int, peak: float, losses: Sequence[float]) -> float:
     """Reduce the peak by `factor` whenever the validation loss has not fallen for `patience` checks."""
     knob = protocol["plateau"]
@@ -114,6 +126,11 @@ def reductions(losses: Sequence[float], patience: int, threshold: float = 1e-4) 
     return count
 
 
-SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "constant": constant, "plateau": plateau}
+SCHEDULES: dict[str, Schedule] = {
+    "cosine": cosine,
+    "constant": constant,
+    "steps": stepped,
+    "plateau": plateau,
+}
 # Schedules that look at the validation loss, which is computed for them only.
 WATCH_LOSS = {"plateau"}

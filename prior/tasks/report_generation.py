@@ -1,7 +1,7 @@
 """Report generation: a transformer decoder on the encoder's last map, or the report of the nearest image."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prior.data.augment import augment
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.errors import InputError
+from prior.metrics.text_overlap import bleu, bleu_counts
 from prior.protocols import Protocol
 from prior.reports.plain import plain_reports
+from prior.tasks import dense
 from prior.tasks.base import (
     Cell,
     CellResult,
@@ -28,14 +31,16 @@ from prior.tasks.base import (
     unlabelled_training_images,
     validation_images,
 )
-from prior.tasks.dense import DenseSource, dense_source, in_batches
+from prior.tasks.dense import DenseSource, augmentation, dense_source, in_batches
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
 from prior.tasks.report_decoder import PAD, ReportDecoder, Vocabulary
 from prior.training.precision import autocast
 
-NEAREST = "nearest_report"
+TRANSFORMER, NEAREST = "transformer", "nearest_report"
+SIMILARITY = "cosine of the mean of the last map, z-scored over all training images without reports"
+VIEWS = {"one frontal image a study": 1, "two images a study, regions side by side": 2}
 
 
 class ReportJob(Job):
@@ -43,7 +48,7 @@ class ReportJob(Job):
 
     Args:
         source: last map of every image.
-        train: training studies with `row` and `text`; the vocabulary is theirs alone.
+        train: training studies with `row` (or `row` and `second`) and `text`; the vocabulary is theirs alone.
         held_out: validation studies.
         rate: searched learning rate.
         protocol: knobs.
@@ -59,11 +64,12 @@ class ReportJob(Job):
     ) -> None:
         length = int(protocol["max_length"])
         self.vocabulary = Vocabulary(train["text"], protocol["min_count"])
-        self.rows, self.tokens = _rows(train), self.vocabulary.encode(list(train["text"]), length)
-        self.held_out, self.check = _rows(held_out), self.vocabulary.encode(list(held_out["text"]), length)
+        self.rows, self.tokens = _views(train), self.vocabulary.encode(list(train["text"]), length)
+        self.held_out, self.check = _views(held_out), self.vocabulary.encode(list(held_out["text"]), length)
+        self.references = list(held_out["text"])
         self.device, self.precision = source.device, source.precision
         self.positive = np.ones(len(train), dtype=bool)
-        regions = (source.size // source.maps.strides[-1] + 1) ** 2
+        regions = VIEWS[protocol["studies"]] * (source.size // source.maps.strides[-1] + 1) ** 2
         decoder = ReportDecoder(
             source.maps.channels[-1],
             self.vocabulary.shares(self.tokens),
@@ -76,39 +82,81 @@ class ReportJob(Job):
         self.groups = source.groups(decoder, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])
         self.beams, self.length_penalty = int(protocol["beams"]), float(protocol["length_penalty"])
+        self.augmentation, self.select = augmentation(protocol), SELECTION[protocol["selection"]]
 
-    def total(self, rows: Rows, tokens: Tensor) -> Tensor:
-        """Return the summed negative log-likelihood of `tokens` [B, L] given store rows [B]."""
+    def last_maps(self, rows: Rows, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the last maps [B, C, V·h, w] of store rows [B, V], one view below the other."""
+        last = self.maps(rows.reshape(-1), change)[-1]
+        return last.unflatten(0, rows.shape).transpose(1, 2).flatten(2, 3)
+
+    def total(self, last: Tensor, tokens: Tensor) -> Tensor:
+        """Return the summed negative log-likelihood of `tokens` [B, L] given maps [B, C, V·h, w]."""
         tokens = tokens[:, : int((tokens != PAD).sum(dim=1).max())].to(self.device)
-        logits = self.decoder(self.maps(rows)[-1], tokens).float()
+        logits = self.decoder(last, tokens).float()
         return F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=PAD, reduction="sum")
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
         """Return the mean negative log-likelihood per token of training studies `chosen`."""
-        tokens = self.tokens[torch.from_numpy(chosen)]
-        return self.total(self.rows[chosen], tokens) / (tokens != PAD).sum()
+        tokens, rows, settings = self.tokens[torch.from_numpy(chosen)], self.rows[chosen], self.augmentation
+        if settings is None:
+            last = self.last_maps(rows)
+        else:
+            last = self.last_maps(rows, lambda images: augment(images, generator, settings))
+        return self.total(last, tokens) / (tokens != PAD).sum()
 
     def validate(self) -> float:
-        """Return the mean log-likelihood per validation token; beam search would cost more than training."""
+        """Return what the protocol selects by; NaN without validation studies."""
+        return self.select(self) if len(self.held_out) else float("nan")
+
+    def validation_likelihood(self) -> float:
+        """Return the mean log-likelihood per validation token."""
         total = 0.0
         for start in range(0, len(self.held_out), self.batch):
             part = slice(start, start + self.batch)
             with autocast(self.precision, self.device):
-                total += float(self.total(self.held_out[part], self.check[part]))
-        return -total / int((self.check != PAD).sum()) if len(self.held_out) else float("nan")
+                total += float(self.total(self.last_maps(self.held_out[part]), self.check[part]))
+        return -total / int((self.check != PAD).sum())
+
+    def validation_bleu(self) -> float:
+        """Return BLEU-4 of the reports written for the validation studies."""
+        counts = bleu_counts(self.write(self.held_out), self.references)
+        return float(bleu(counts, np.ones((1, len(counts))), 4)[0])
 
     def write(self, rows: Rows) -> list[str]:
-        """Return the reports of store rows [n] as plain words."""
+        """Return the reports of store rows [n, V] as plain words."""
 
         def ids(part: Rows) -> Tensor:
-            return self.decoder.write(self.maps(part)[-1], self.beams, self.length_penalty)
+            return self.decoder.write(self.last_maps(part), self.beams, self.length_penalty)
 
         parts = in_batches(rows, self.batch, self.precision, self.device, ids)
         return [text for part in parts for text in self.vocabulary.decode(part)]
 
 
+SELECTION: dict[str, Callable[[ReportJob], float]] = {
+    "validation log-likelihood a token": ReportJob.validation_likelihood,
+    "validation BLEU-4": ReportJob.validation_bleu,
+}
+CHOICES: dict[str, Collection[Any]] = {
+    **dense.CHOICES,
+    "images": ["all"],
+    "head_name": [TRANSFORMER, NEAREST],
+    "text": ["lower case, no punctuation, a full stop after each sentence"],
+    "studies": VIEWS,
+    "loss": ["cross-entropy a token"],
+    "selection": SELECTION,
+    "similarity": [SIMILARITY],
+    "metrics": ["clinical_f1_micro", "bleu_4", "rouge_l", "cider", "meteor_exact_stem"],
+}
+READ = dense.READ | {"sections", "decoder", "min_count", "max_length", "beams", "length_penalty"}
+
+
 def _rows(images: pd.DataFrame) -> Rows:
     return images["row"].to_numpy(np.int64)
+
+
+def _views(studies: pd.DataFrame) -> Rows:
+    """Return the store rows of each study's images [n, V]."""
+    return studies[[name for name in ("row", "second") if name in studies]].to_numpy(np.int64)
 
 
 def evaluate(
@@ -138,10 +186,14 @@ def evaluate(
             f"{data.root}/reports.parquet is missing or empty; generation needs reports: choose mimic_cxr"
         )
 
+    def shown(images: pd.DataFrame) -> pd.DataFrame:
+        studies = _studies(images, texts)
+        return studies if VIEWS[protocol["studies"]] == 1 else with_second(studies, data.images)
+
     def build(of: Cell, rate: float) -> ReportJob:
         train, held_out = training_images(data, protocol, of), validation_images(data, protocol, of)
         source = dense_source(bundle, data, protocol, features, finest=bundle.info.image.input_size)
-        return ReportJob(source, _studies(train, texts), _studies(held_out, texts), rate, protocol)
+        return ReportJob(source, shown(train), shown(held_out), rate, protocol)
 
     for cell in cells:
         train = _studies(training_images(data, protocol, cell), texts)
@@ -160,9 +212,9 @@ def evaluate(
         if protocol["head_name"] != NEAREST:
             job, selected = search(build, data, protocol, cell, work)
             selected["vocabulary"] = len(job.vocabulary)
-        test = _studies(test_images(data, protocol, cell), texts)
+        test = shown(test_images(data, protocol, cell))
         frame = test[["image_id", "patient_id", "study_id"]].assign(
-            generated=job.write(_rows(test)) if job else nearest_reports(features, every, train, test),
+            generated=job.write(_views(test)) if job else nearest_reports(features, every, train, test),
             reference=test["text"],
             frequent=most_frequent(_studies(every, texts)["text"]),
         )
@@ -175,6 +227,20 @@ def _studies(images: pd.DataFrame, texts: Mapping[str, str]) -> pd.DataFrame:
     first = kept.sort_values("image_id").drop_duplicates("study_id").index
     chosen = kept[kept.index.isin(first)]
     return chosen.assign(text=chosen["study_id"].map(texts)).reset_index(drop=True)
+
+
+def with_second(studies: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Add `second`: the store row of the study's next image by name, whatever its view.
+
+    A study with one image shows it twice.
+
+    Args:
+        studies: one image per study, with `image_id`, `study_id` and `row`.
+        images: every image of the dataset.
+    """
+    others = images[~images["image_id"].isin(studies["image_id"])].sort_values("image_id")
+    rows = others.drop_duplicates("study_id").set_index("study_id")["row"]
+    return studies.assign(second=studies["study_id"].map(rows).fillna(studies["row"]).astype(np.int64))
 
 
 def most_frequent(texts: pd.Series) -> str:

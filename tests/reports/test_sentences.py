@@ -94,6 +94,18 @@ def test_the_stage_writes_a_valid_table_twice_the_same(tmp_path):
     assert table["position"].tolist() == [0, 1, 2, 0]
 
 
+def test_processes_change_no_byte(tmp_path, monkeypatch):
+    monkeypatch.setattr("prior.reports.sentences._CHUNK", 7)
+    text = [f"Lungs clear. A {i} mm nodule at the base. No edema." for i in range(40)]
+    table = pd.DataFrame({"study_id": [f"s{i}" for i in range(40)], "patient_id": "p", "text": text})
+    write_table(tmp_path, "reports", table.assign(findings=None, impression=None))
+    split_sentences_stage(tmp_path)
+    alone = (tmp_path / "sentences.parquet").read_bytes()
+    split_sentences_stage(tmp_path, workers=2)
+    assert (tmp_path / "sentences.parquet").read_bytes() == alone
+    assert read_table(tmp_path, "sentences")["study_id"].nunique() == 40
+
+
 def test_missing_reports_are_named(tmp_path):
     with pytest.raises(InputError, match=r"reports\.parquet does not exist"):
         split_sentences_stage(tmp_path)

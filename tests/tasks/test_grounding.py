@@ -1,18 +1,25 @@
 """Grounding on a stub whose maps are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from pycocotools import mask as coco
 
+from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
 from prior.data.schemas import write_table
 from prior.errors import InputError
+from prior.methods.base import ImageFeatures, ReportFeatures
 from prior.metrics.grounding import grounding_metrics
+from prior.phantom.archives import simulate_archive
+from prior.protocols import load_protocol
+from prior.reports.tokens import train_tokenizer
 from prior.tasks import prompts as prompt_files
-from prior.tasks.base import Cell
-from prior.tasks.grounding import evaluate
+from prior.tasks.base import Cell, check_place
+from prior.tasks.grounding import evaluate, spoken_findings
 from prior.tasks.regions import finding_masks
 from tests.tasks.stub import StubBundle, bundle, dataset, protocol
 
@@ -146,3 +153,60 @@ def test_findings_without_phrasings_are_named(tmp_path):
         run(tmp_path, mark(tmp_path, [(0, "Hernia", "left")]), model(tmp_path, 2))
     with pytest.raises(InputError, match="boxes and masks: 0"):
         run(tmp_path, mark(tmp_path, []), model(tmp_path, 2))
+
+
+class Bright(torch.nn.Module):
+    """Maps that are the image itself on a grid of 4 x 4, whatever the phrase."""
+
+    def encode_images(self, images):
+        grid = torch.nn.functional.adaptive_avg_pool2d(images.float(), 4)
+        return ImageFeatures(grid.mean(dim=(1, 2, 3))[:, None], grid.flatten(2).transpose(1, 2), (4, 4))
+
+    def encode_reports(self, tokens):
+        ones, mask = torch.ones(len(tokens.ids), 1), tokens.mask[:, :1]
+        return ReportFeatures(ones, ones.unsqueeze(1), mask, ones.unsqueeze(1), mask)
+
+    def heat_maps(self, images, reports):
+        return images.local[..., 0]
+
+
+def test_the_phrases_of_ms_cxr_are_grounded_one_by_one(tmp_path, capfd):
+    simulate_archive("ms_cxr", tmp_path / "raw", 40, 2, 64, 1)
+    prepare("ms_cxr", tmp_path / "raw", tmp_path / "ms_cxr", 64, presets=("official",))
+    data = PreparedDataset(tmp_path / "ms_cxr")
+    knobs = load_protocol("strict_small", "grounding", "sentences")
+    knobs = knobs.model_copy(update={"knobs": {**knobs.knobs, "split": {"default": "official"}}})
+    check_place(data, knobs, [CELL])
+    stub = StubBundle(Bright(), train_tokenizer(["some words"] * 9, 60, tmp_path / "tokenizer.json"))
+    stub.info = SimpleNamespace(image=SimpleNamespace(input_size=64), text=SimpleNamespace(max_tokens=16))
+    result = next(iter(evaluate(stub, data, knobs, [CELL], tmp_path)))[1]
+
+    csv = pd.read_csv(tmp_path / "raw" / "MS_CXR_Local_Alignment_v1.1.0.csv")
+    test = csv[csv["split"] == "test"]
+    assert len(result.predictions) == len(test.drop_duplicates(["dicom_id", "label_text"])) > 5
+    assert result.info["n_pos"] == test["dicom_id"].nunique()
+    # Every row is a known image with a finding of its own, and no phrase goes into predictions or logs.
+    pairs = set(zip(csv["dicom_id"], csv["category_name"].str.replace(" ", "_"), strict=True))
+    assert set(zip(result.predictions["image_id"], result.predictions["finding"], strict=True)) <= pairs
+    told = capfd.readouterr()
+    written = result.predictions.to_csv() + str(result.info) + told.out + told.err
+    assert not any(phrase in written for phrase in csv["label_text"])
+    # One phrase by hand: brightness inside its boxes against outside.
+    image = test["dicom_id"].iloc[0]
+    boxes = data.boxes[data.boxes["image_id"] == image]
+    phrase = boxes["label"].sort_values().iloc[0]
+    area = np.zeros((64, 64), dtype=bool)
+    for box in boxes[boxes["label"] == phrase].itertuples():
+        area[int(box.y_min) : int(box.y_max), int(box.x_min) : int(box.x_max)] = True
+    assert area.mean() in result.predictions.loc[result.predictions["image_id"] == image, "area"].to_numpy()
+    metrics = grounding_metrics(result.predictions)
+    weights = np.ones((1, result.predictions["image_id"].nunique()))
+    assert {"pointing_game", "cnr", "miou"} <= {name for name, _ in metrics.compute(weights)}
+
+
+def test_the_finding_of_a_phrase_is_one_of_its_image():
+    labels = pd.DataFrame({"image_id": ["a", "b"], "Edema": [1.0, np.nan], "Pneumonia": [1.0, 1.0]})
+    assert spoken_findings(labels, "Likely pneumonia at the base.", ["a", "b"]) == ["Pneumonia"] * 2
+    assert spoken_findings(labels, "Something else.", ["a", "b"]) == ["Edema", "Pneumonia"]
+    with pytest.raises(InputError, match="image c has boxes and no present finding"):
+        spoken_findings(pd.DataFrame({"image_id": ["c"], "Edema": [np.nan]}), "x", ["c"])

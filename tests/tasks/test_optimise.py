@@ -36,6 +36,7 @@ def protocol(**knobs):
         # w = 1, gradient 2, rate .1, decay .5: the decay is taken from the weight, or added to the gradient
         ("AdamW", 1 - 0.1 * 0.5 - 0.1, None),
         ("Adam", 1 - 0.1, None),
+        ("Adam with AMSGrad", 1 - 0.1, None),
         ("SGD with momentum", 1 - 0.1 * 2.5, 0.75 - 0.1 * (0.9 * 2.5 + 2 + 0.5 * 0.75)),
     ],
 )
@@ -60,6 +61,25 @@ def test_plateau_reduces_when_torch_does(losses, patience):
     rate = SCHEDULES["plateau"](knobs, 0, 1, 1.0, losses)
     assert rate == pytest.approx(optimiser.param_groups[0]["lr"])
     assert rate == 0.5 ** reductions(losses, patience)
+
+
+def test_amsgrad_does_not_forget_a_large_gradient():
+    moved = {}
+    for name in ("Adam", "Adam with AMSGrad"):
+        weight = nn.Parameter(torch.zeros(1))
+        optimiser = OPTIMISERS[name]([{"params": [weight], "lr": 0.1}], protocol(weight_decay=0.0))
+        for gradient in [100.0] + [0.01] * 400:
+            before = weight.item()
+            weight.grad = torch.tensor([gradient])
+            optimiser.step()
+        moved[name] = abs(weight.item() - before)
+    assert moved["Adam with AMSGrad"] / moved["Adam"] == pytest.approx(0.999**200, rel=1e-2)
+
+
+def test_steps_fall_with_epochs():
+    knobs = protocol(epochs=6, step_decay={"epochs": 2, "factor": 0.1})
+    rates = [SCHEDULES["steps"](knobs, step, 18, 1.0, []) for step in range(18)]
+    assert rates == pytest.approx([1.0] * 6 + [0.1] * 6 + [0.01] * 6)
 
 
 def test_cosine_warms_up_and_constant_stays():

@@ -1,6 +1,7 @@
 """The report decoder against slow formulas, and whole cells on a tiny dataset with reports."""
 
 import json
+import shutil
 from itertools import product
 from types import SimpleNamespace
 
@@ -9,13 +10,22 @@ import pandas as pd
 import pytest
 import torch
 
-from prior.data.schemas import write_table
+from prior.data.schemas import read_table, write_table
 from prior.errors import InputError
 from prior.metrics.report_generation import report_metrics
 from prior.protocols import load_protocol
+from prior.protocols.show import families, settings
 from prior.tasks import run as run_module
 from prior.tasks.report_decoder import EOS, PAD, SPECIALS, UNK, ReportDecoder, Vocabulary
-from prior.tasks.report_generation import ReportJob, _studies, most_frequent, nearest_reports
+from prior.tasks.report_generation import (
+    CHOICES,
+    READ,
+    ReportJob,
+    _studies,
+    most_frequent,
+    nearest_reports,
+    with_second,
+)
 from prior.tasks.run import run_evaluation
 from tests.tasks.fixtures import make_data
 
@@ -107,11 +117,12 @@ def test_special_tokens_are_never_written_and_length_is_bounded():
 class Maps(torch.nn.Module):
     channels, strides = [5], [1]
 
-    def forward(self, rows):
-        return [maps(20)[torch.tensor(rows)]]
+    def forward(self, rows, change=None):
+        found = maps(20)[torch.tensor(rows)]
+        return [found if change is None else change(found)]
 
 
-def job() -> ReportJob:
+def job(views: int = 1, **changes) -> ReportJob:
     source = SimpleNamespace(
         maps=Maps(), size=3, device=torch.device("cpu"), precision="fp32", groups=lambda *_: []
     )
@@ -119,7 +130,10 @@ def job() -> ReportJob:
     train = pd.DataFrame({"row": range(4), "text": texts})
     held_out = pd.DataFrame({"row": [7, 8, 9], "text": ["no edema .", "clear .", "small unknown effusion ."]})
     knobs = load_protocol("strict_small", "report_generation", "frozen").knobs
-    knobs = {**knobs, "decoder": KNOBS, "min_count": 1, "evaluation_batch": 2}
+    knobs = {**knobs, "decoder": KNOBS, "min_count": 1, "evaluation_batch": 2, **changes}
+    if views == 2:
+        knobs["studies"] = "two images a study, regions side by side"
+        train, held_out = train.assign(second=[9, 8, 7, 6]), held_out.assign(second=[1, 2, 3])
     torch.manual_seed(0)
     made = ReportJob(source, train, held_out, 0.001, knobs)
     made.model.eval()
@@ -156,6 +170,61 @@ def test_validation_is_the_log_likelihood_a_token_over_uneven_batches():
         texts = {7: "no edema .", 8: "clear .", 9: "small unknown effusion ."}
         terms = [float(term) for row, text in texts.items() for term in slow_nll(made, row, text)]
         assert made.validate() == pytest.approx(-np.mean(terms), rel=1e-5)
+
+
+def test_two_images_give_the_regions_of_both_in_order():
+    made = job(views=2)
+    found = made.last_maps(np.array([[1, 8], [2, 7]]))
+    regions = found.flatten(2)
+    for k, (first, second) in enumerate([(1, 8), (2, 7)]):
+        torch.testing.assert_close(regions[k, :, :9], maps(20)[first].flatten(1))
+        torch.testing.assert_close(regions[k, :, 9:], maps(20)[second].flatten(1))
+    with torch.inference_mode():
+        stacked = torch.cat([maps(20)[[0]], maps(20)[[9]]], dim=2)
+        ids = made.decoder.write(stacked, made.beams, made.length_penalty)
+        assert made.write(np.array([[0, 9]])) == made.vocabulary.decode(ids)
+
+
+def test_the_second_image_is_the_next_of_the_study_or_the_only_one_again():
+    images = pd.DataFrame(
+        {"image_id": ["c", "b", "a", "d"], "study_id": ["s1", "s1", "s1", "s2"], "row": [5, 6, 7, 8]}
+    )
+    studies = pd.DataFrame({"image_id": ["a", "d"], "study_id": ["s1", "s2"], "row": [7, 8]})
+    assert with_second(studies, images)["second"].tolist() == [6, 8]
+
+
+def test_selection_by_bleu_reads_what_is_written():
+    made = job(selection="validation BLEU-4")
+    with torch.inference_mode():
+        made.references = made.write(made.held_out)
+        assert all(len(text.split()) >= 4 for text in made.references)
+        assert made.validate() == pytest.approx(1.0)
+        made.references = ["none of these words ."] * 3
+        assert made.validate() == 0.0
+    made.held_out = made.held_out[:0]
+    assert np.isnan(made.validate())
+
+
+def test_training_images_are_changed_and_validation_images_are_not():
+    crop = {"crop": [0.5, 0.5], "rotation": 0.0, "brightness": 0.0, "contrast": 0.0}
+    plain, changed = job(), job(augmentation=crop)
+    chosen = np.array([0, 1])
+    with torch.inference_mode():
+        assert changed.validate() == plain.validate()
+    losses = [changed.loss(chosen, torch.Generator().manual_seed(1)).item() for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert losses[0] != pytest.approx(plain.loss(chosen, torch.Generator()).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "setting"), [(f, s) for f in families() for t, s in settings(f) if t == "report_generation"]
+)
+def test_every_setting_states_only_what_the_task_does(family, setting):
+    protocol = load_protocol(family, "report_generation", setting)
+    protocol.require(CHOICES, READ)
+    wrong = protocol.model_copy(update={"knobs": {**protocol.knobs, "text": "as written"}})
+    with pytest.raises(InputError, match="`text"):
+        wrong.require(CHOICES, READ)
 
 
 def test_one_image_a_study_and_the_order_of_the_draw():
@@ -244,3 +313,47 @@ def test_small_cells_are_refused_and_a_dataset_without_reports_is_told(tiny, rep
     assert record["cells"][0]["omitted"] == "7 training images, fewer than 16"
     with pytest.raises(InputError, match=r"reports\.parquet is missing or empty"):
         evaluate(tiny, tiny["data"], tmp_path, "nearest")
+
+
+@pytest.fixture(scope="module")
+def examinations(tmp_path_factory):
+    """60 examinations of two images with R2Gen's lists; the split names the first image of each only."""
+    root = make_data(tmp_path_factory.mktemp("examinations") / "iu_xray", n=120, preset="official")
+    images = read_table(root, "images")
+    numbers = [f"{k // 2}" for k in range(120)]
+    write_table(root, "images", images.assign(study_id=numbers, patient_id=numbers))
+    lists = read_table(root, "splits/official")
+    write_table(root, "splits/official", lists[lists["image_id"].isin(images["image_id"][::2])])
+    finding = "Rare{} words stand in a reference that is longer than what may be written here."
+    table = pd.DataFrame({"study_id": numbers[::2], "patient_id": numbers[::2], "text": "x"})
+    table["findings"] = [finding.format(number) for number in table["study_id"]]
+    write_table(root, "reports", table.assign(impression="Not used."))
+    return root
+
+
+@pytest.mark.parametrize("setting", ["iu_xray", "mimic_cxr"])
+def test_the_r2gen_settings_run_and_leave_references_alone(
+    tiny, examinations, tmp_path, monkeypatch, setting
+):
+    small = {"decoder": KNOBS, "epochs": 1, "max_length": 6}
+
+    def load(family, task, setting):
+        protocol = load_protocol(family, task, setting)
+        return protocol.model_copy(update={"knobs": {**protocol.knobs, **small}})
+
+    monkeypatch.setattr(run_module, "load_protocol", load)
+    data = examinations
+    if setting == "mimic_cxr":
+        data = shutil.copytree(examinations, tmp_path / "mimic_cxr")
+        manifest = json.loads((data / "manifest.json").read_text())
+        (data / "manifest.json").write_text(json.dumps({**manifest, "dataset": "mimic_cxr"}))
+    place = (data, "benchx", setting, [1.0], [0], tmp_path / "out", tmp_path / "work", tmp_path / "features")
+    run_evaluation(tiny["bundle"], "report_generation", *place)
+    frame = pd.read_parquet(tmp_path / "out.parquet")
+    assert len(frame) == 18
+    for row in frame.itertuples():
+        assert row.reference == (
+            f"rare{row.study_id} words stand in a reference that is longer than what may be written here ."
+        )
+    assert frame["generated"].str.split().str.len().max() <= 6
+    assert not frame["generated"].str.contains("rare").any()

@@ -82,13 +82,14 @@ rule split_sentences:
         "logs/split_sentences/{dataset}.log",
     conda:
         "../envs/prior.yaml"
+    threads: job.data_threads
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads: 1500 + 500 * threads,
         runtime=60,
     params:
         code=job.code("split_sentences"),
     shell:
-        "prior split-sentences {output} > {log} 2>&1"
+        "prior split-sentences {output} --workers {threads} > {log} 2>&1"
 
 
 rule tokenize:
