@@ -14,7 +14,7 @@ import pandas as pd
 
 from prior.data.files import atomic_path
 from prior.phantom.film import Film
-from prior.phantom.findings import KINDS, SINGLES
+from prior.phantom.findings import COMMON, RARE, SINGLES
 from prior.phantom.hospital import Study, generator
 from prior.phantom.report import Report
 from prior.phantom.writers.common import (
@@ -52,11 +52,12 @@ def _labels(study: Study, valid: bool, seed: int) -> dict[str, float | None]:
     rng = generator(seed, "chexpert", 3, study.index)
     severity = {f.kind: f.severity for f in study.findings}
     row: dict[str, float | None] = dict.fromkeys(CHEXPERT_LABELS, 0.0 if valid else None)
-    for kind in KINDS:
+    for kind in COMMON:
         if kind in severity:
             row[spaced(kind)] = 1.0
         elif not valid and rng.random() < (0.18 if kind in SINGLES else 0.05):
             row[spaced(kind)] = 0.0
+    row |= {spaced(kind): 1.0 for kind in RARE if kind in severity}
     if opacity_named(study.findings):
         row["Lung Opacity"] = 1.0
     if not [k for k in severity if k != "Support_Devices"]:
@@ -68,7 +69,7 @@ def _uncertain(
     row: dict[str, float | None], severity: dict[str, float], rng: np.random.Generator
 ) -> dict[str, float | None]:
     """Turn some faint positives, and a few absences in the sick, into -1."""
-    for kind in KINDS[:-1]:
+    for kind in COMMON[:-1]:
         doubtful = 0.25 if severity.get(kind, 1.0) < 0.3 else 0.03 if kind in severity else 0.006
         if rng.random() < doubtful and row["No Finding"] is None:
             row[spaced(kind)] = -1.0

@@ -27,7 +27,8 @@ HEADINGS = {
     "Cardiomegaly": "Cardiomegaly", "Edema": "Pulmonary Edema", "Consolidation": "Consolidation",
     "Pneumonia": "Pneumonia", "Atelectasis": "Pulmonary Atelectasis", "Pneumothorax": "Pneumothorax",
     "Pleural_Effusion": "Pleural Effusion", "Lung_Lesion": "Nodule", "Fracture": "Fractures, Bone",
-    "Support_Devices": "Implanted Medical Device",
+    "Support_Devices": "Implanted Medical Device", "Enlarged_Cardiomediastinum": "Mediastinum",
+    "Pleural_Other": "Thickening/pleura", "Lung_Opacity": "Opacity",
 }  # fmt: skip
 UNCODED, EMPTY = 13, 11
 
