@@ -16,6 +16,7 @@ from prior.data.files import atomic_path
 from prior.phantom.film import Film
 from prior.phantom.findings import COMMON, RARE, SINGLES
 from prior.phantom.hospital import Study, generator
+from prior.phantom.lateral import lateral_of
 from prior.phantom.report import Report
 from prior.phantom.writers.common import (
     CHEXPERT_LABELS,
@@ -34,7 +35,7 @@ VALID_SHARE = 8
 def write_study(
     out: Path, study: Study, film: Film, report: Report | None, seed: int
 ) -> tuple[str, str, Rows]:
-    """Write one frontal image; return its path as id, the study folder as study id, and its table row."""
+    """Write a study's images; return the frontal one's path as id, the folder as study id, and table rows."""
     number = shuffled_number(study.patient, 1, 99_991, seed)
     valid = int(token(8, "valid", seed, study.patient), 16) % 100 < VALID_SHARE
     part = "valid" if valid else "train"
@@ -45,7 +46,12 @@ def write_study(
         "Path": path, "Sex": "Male" if study.body.sex == "M" else "Female", "Age": study.body.age,
         "Frontal/Lateral": "Frontal", "AP/PA": study.pose.view, **_labels(study, valid, seed),
     }  # fmt: skip
-    return path, folder, {part: [row]}
+    lateral = lateral_of(study, "chexpert", film.image.shape[0], seed)
+    if lateral is None:
+        return path, folder, {part: [row]}
+    beside = f"{folder}/view2_lateral.jpg"
+    write_jpeg(out / beside, lateral)
+    return path, folder, {part: [row, row | {"Path": beside, "Frontal/Lateral": "Lateral", "AP/PA": None}]}
 
 
 def _labels(study: Study, valid: bool, seed: int) -> dict[str, float | None]:
