@@ -185,6 +185,50 @@ def rib_break(finding: Finding) -> RibBreak:
     return RibBreak(sign_of(finding.side), index, x, 0.02 + 0.025 * finding.severity)
 
 
+def _mediastinum(scene: Scene, finding: Finding, side: str, rng: np.random.Generator) -> Mask:
+    s = finding.severity
+    lean = np.float32(rng.uniform(-0.03, 0.03) + scene.pose.oblique)
+    swell = np.exp(-(((scene.y + 0.30) / 0.26) ** 2))
+    half = 0.12 + np.float32(0.085 + 0.11 * s) * swell
+    length = edge(scene.y + 0.72, 0.30) * edge(0.08 - scene.y, 0.25)
+    profile = edge(half - np.abs(scene.x - lean), 0.045) * length
+    _thicken(scene, profile, 0.95)
+    round_ = dome_of(((scene.x - lean) / (half + 0.02)) ** 2)
+    scene.extra += np.float32(0.5 + 0.7 * s) * profile * round_
+    return profile > 0.5
+
+
+def _pleura(scene: Scene, finding: Finding, side: str, rng: np.random.Generator) -> Mask:
+    s, sign = finding.severity, sign_of(side)
+    middle = ZONE_HEIGHT[finding.zone] + rng.uniform(-0.04, 0.04)
+    ragged = field(rng, scene.x.shape[0], 14)
+    if finding.variant == "plaque":
+        cx, rx, ry = sign * rng.uniform(0.40, 0.50), 0.10 + 0.05 * s, 0.07 + 0.05 * s
+        distance = ((scene.x - cx) / rx) ** 2 + ((scene.y - middle) / ry) ** 2 + 0.28 * ragged
+        shape = edge(1 - distance, 0.25)
+        rim = dome_of(((distance - 0.8) / 0.35) ** 2)
+        scene.bone += (0.9 + 0.8 * s) * np.maximum(0.6 * shape, rim) * scene.lung
+        return (distance < 1) & (scene.lung > 0.5)
+    width = (0.10 + 0.10 * s) * (1 + 0.2 * ragged)
+    reach = edge(0.30 + 0.12 * s - np.abs(scene.y - middle), 0.28)
+    band = edge(width - (1 - scene.lateral), 0.05) * reach * scene.side(side)
+    if finding.zone == "upper":
+        cap = edge(0.5 * width + 0.03 - scene.depth_below_apex + 0.17 * (2 * scene.lateral - 1) ** 2, 0.03)
+        band = np.maximum(band, cap * scene.side(side))
+    _thicken(scene, band, 0.97)
+    scene.extra += np.float32(1.5) * band * scene.lung
+    return (band > 0.5) & (scene.lung > 0.5)
+
+
+def _opacity(scene: Scene, finding: Finding, side: str, rng: np.random.Generator) -> Mask:
+    s = finding.severity
+    cx, cy = sign_of(side) * rng.uniform(0.32, 0.46), ZONE_HEIGHT[finding.zone] + rng.uniform(-0.06, 0.06)
+    radius = (0.17 + 0.10 * s) * (1 + 0.16 * field(rng, scene.x.shape[0], 5))
+    haze = np.exp(-((scene.x - cx) ** 2 + (scene.y - cy) ** 2) / radius**2) * scene.side(side)
+    _thicken(scene, haze * np.float32(0.72 + 0.28 * s), 0.95)
+    return (haze > 0.4) & (scene.lung > 0.5)
+
+
 Effect = Callable[[Scene, Finding, str, np.random.Generator], Mask]
 EFFECTS: dict[str, Effect] = {
     "Cardiomegaly": _cardiomegaly,
@@ -196,4 +240,7 @@ EFFECTS: dict[str, Effect] = {
     "Pneumothorax": _pneumothorax,
     "Lung_Lesion": _lesion,
     "Fracture": _fracture,
+    "Enlarged_Cardiomediastinum": _mediastinum,
+    "Pleural_Other": _pleura,
+    "Lung_Opacity": _opacity,
 }

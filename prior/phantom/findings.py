@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-KINDS = (
+COMMON = (
     "Cardiomegaly",
     "Edema",
     "Consolidation",
@@ -16,8 +16,18 @@ KINDS = (
     "Fracture",
     "Support_Devices",
 )
-PREVALENCE = dict(zip(KINDS, (0.29, 0.22, 0.18, 0.20, 0.24, 0.19, 0.30, 0.15, 0.10, 0.22), strict=True))
-CHRONIC = ("Cardiomegaly", "Lung_Lesion", "Fracture", "Support_Devices")
+RARE = ("Enlarged_Cardiomediastinum", "Pleural_Other", "Lung_Opacity")
+KINDS = COMMON + RARE
+PREVALENCE = dict(zip(COMMON, (0.29, 0.22, 0.18, 0.20, 0.24, 0.19, 0.30, 0.15, 0.10, 0.22), strict=True))
+PREVALENCE |= dict.fromkeys(RARE, 0.07)
+# Only hospitals whose tables have CheXpert's labels show the rare kinds. CheXpert's films of one competition
+# finding stay as they are, so the others carry more of them and all films together as many as MIMIC's.
+RARE_SHARE = {"mimic_cxr": 0.10, "chexpert": 0.22}
+RARE_IF_NORMAL, RARE_LATER = 0.3, 0.35  # of that share: films with nothing else; appearing at follow-up
+CHRONIC = (
+    "Cardiomegaly", "Lung_Lesion", "Fracture", "Support_Devices", "Enlarged_Cardiomediastinum",
+    "Pleural_Other",
+)  # fmt: skip
 DEVICES = (
     "pacemaker",
     "port",
@@ -41,7 +51,7 @@ class Finding:
         zone: upper, mid, lower, or empty.
         severity: 0 (barely visible) to 1 (gross).
         status: new, unchanged, improved, worse; empty in a first study.
-        variant: the device, or empty.
+        variant: the device, the bone that broke, plaque or thickening of the pleura, or empty.
         seed: fixes the geometry, so that a persisting finding stays where it was.
     """
 
@@ -76,6 +86,13 @@ def draw_finding(rng: np.random.Generator, kind: str, low: float = 0.08) -> Find
     elif kind == "Fracture":
         zone = str(rng.choice(["upper", "mid", "lower"], p=[0.3, 0.4, 0.3]))
         variant = "clavicle" if u() < 0.2 else "rib"
+    elif kind == "Enlarged_Cardiomediastinum":
+        side = ""
+    elif kind in ("Pleural_Other", "Lung_Opacity"):
+        zone = str(rng.choice(["upper", "mid", "lower"], p=[0.4, 0.3, 0.3]))
+        if kind == "Pleural_Other":
+            side = "bilateral" if u() < 0.25 else side
+            variant = "plaque" if u() < 0.5 else "thickening"
     elif kind == "Support_Devices":
         variant = str(rng.choice(DEVICES))
         side = "left" if variant == "pacemaker" and u() < 0.85 else side
@@ -91,7 +108,7 @@ def draw_findings(rng: np.random.Generator, dataset: str, age: int) -> list[Find
     kinds: list[str] = []
     if rng.random() >= normal:
         boost = 1 + 0.004 * (age - 55)
-        kinds = [k for k in KINDS if rng.random() < PREVALENCE[k] * (boost if k == "Cardiomegaly" else 1.0)]
+        kinds = [k for k in COMMON if rng.random() < PREVALENCE[k] * (boost if k == "Cardiomegaly" else 1.0)]
         if "Cardiomegaly" in kinds and "Edema" not in kinds and rng.random() < 0.12:
             kinds.append("Edema")
     kinds = _case_mix(rng, dataset, kinds)
@@ -133,6 +150,30 @@ def follow_up(rng: np.random.Generator, before: list[Finding], fresh: list[Findi
         if finding.kind not in present | blocked and rng.random() < 0.34:
             now.append(replace(finding, status="new"))
     return now
+
+
+def rare_findings(
+    rng: np.random.Generator, dataset: str, others: list[Finding], before: list[Finding], order: int
+) -> list[Finding]:
+    """Draw the rare findings of a study from their own stream, so that they shift no draw of the others.
+
+    Args:
+        rng: draws of the rare findings of this study.
+        dataset: hospital.
+        others: the common findings of this study.
+        before: rare findings of the patient's previous study.
+        order: number of the study.
+    """
+    kinds = {f.kind for f in others}
+    if dataset not in RARE_SHARE or (dataset == "chexpert" and len(kinds) == 1 and kinds <= set(SINGLES)):
+        return []
+    now = [_changed(rng, f) for f in before if rng.random() < (0.96 if f.kind in CHRONIC else 0.66)]
+    share = RARE_SHARE[dataset] * (1.0 if others else RARE_IF_NORMAL) * (RARE_LATER if order else 1.0)
+    for kind in [k for k in RARE if k not in {f.kind for f in now}]:
+        if rng.random() < share:
+            now.append(replace(draw_finding(rng, kind, low=0.3), status="new" if order else ""))
+    opaque = kinds & {"Pneumonia", "Consolidation"}
+    return [f for f in now if not (f.kind == "Lung_Opacity" and opaque)]
 
 
 def _changed(rng: np.random.Generator, finding: Finding) -> Finding:

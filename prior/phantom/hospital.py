@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prior.phantom.anatomy import Body, Pose, draw_body, draw_pose
-from prior.phantom.findings import Finding, draw_findings, follow_up
+from prior.phantom.findings import Finding, draw_findings, follow_up, rare_findings
 
 CODES = {"mimic_cxr": 1, "chexpert": 2, "rsna": 3, "siim": 4, "object_cxr": 5}
 
@@ -44,15 +44,20 @@ def plan(dataset: str, count: int, seed: int) -> Iterator[Study]:
         sex, age = str(rng.choice(["M", "F"])), int(np.clip(rng.normal(57, 17), 18, 90))
         body = draw_body(rng, sex, age)
         before: list[Finding] = []
+        rare_before: list[Finding] = []
         days = int(rng.integers(0, 365))
         for order in range(1 + int(rng.choice(4, p=[0.55, 0.25, 0.13, 0.07]))):
             findings = draw_findings(rng, dataset, age)
             if order and rng.random() < 0.6:
                 findings = follow_up(rng, before, findings)
             pose = draw_pose(rng, "AP" if rng.random() < _bedside_share(findings) else "PA")
+            rare = rare_findings(
+                generator(seed, dataset, 4, patient, order), dataset, findings, rare_before, order
+            )
             if index < count:
-                yield Study(index, patient, order, body, pose, findings, before, days)
-            index, before, days = index + 1, findings, days + int(rng.integers(1, 300))
+                yield Study(index, patient, order, body, pose, findings + rare, before + rare_before, days)
+            index, before, rare_before = index + 1, findings, rare
+            days += int(rng.integers(1, 300))
         patient += 1
 
 

@@ -1,11 +1,12 @@
 """The report grammar: what a radiologist would write, with true sentence borders and meanings."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from prior.phantom.dictation import Sentence, assemble, misspell
-from prior.phantom.findings import KINDS, PREVALENCE, Finding, draw_finding
+from prior.phantom.findings import KINDS, PREVALENCE, RARE, Finding, draw_finding
 from prior.phantom.grammar import language
 from prior.phantom.wording import READERS, Reader, Slots, slots_of
 
@@ -15,10 +16,14 @@ MACROS = 5
 DENIALS = {
     "Cardiomegaly": 0.62, "Consolidation": 0.62, "Pleural_Effusion": 0.75, "Pneumothorax": 0.6, "Edema": 0.22,
     "Fracture": 0.30, "Pneumonia": 0.12, "Atelectasis": 0.05, "Lung_Lesion": 0.07, "Support_Devices": 0.0,
+    "Enlarged_Cardiomediastinum": 0.03, "Lung_Opacity": 0.03, "Pleural_Other": 0.04,
 }  # fmt: skip
-LUNG_KINDS = ("Consolidation", "Pneumonia", "Edema", "Lung_Lesion")
-ORDER = ("Support_Devices", "Cardiomegaly", "Edema", "Consolidation", "Pneumonia", "Atelectasis",
-         "Lung_Lesion", "Pleural_Effusion", "Pneumothorax", "Fracture")  # fmt: skip
+LUNG_KINDS = ("Consolidation", "Pneumonia", "Edema", "Lung_Lesion", "Lung_Opacity")
+ORDER = ("Support_Devices", "Cardiomegaly", "Enlarged_Cardiomediastinum", "Edema", "Consolidation",
+         "Pneumonia", "Lung_Opacity", "Atelectasis", "Lung_Lesion", "Pleural_Effusion",
+         "Pneumothorax", "Pleural_Other", "Fracture")  # fmt: skip
+ALSO = re.compile(r"\[(opacity|mediastinum)(=1)?\]")
+ALSO_KINDS = {"opacity": "Lung_Opacity", "mediastinum": "Enlarged_Cardiomediastinum"}
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,30 @@ def _dictate(draft: Draft) -> None:
     _conclude(draft)
 
 
+def _sentence(
+    draft: Draft, section: str, template: str, slots: Slots, value: int, statements: list[Statement]
+) -> Sentence:
+    """Say a template; what it says in passing of further kinds (`ALSO`) joins the meaning with `value`."""
+    spoken = draft.reader.say(template, slots)
+    said = {statement.kind for statement in statements}
+    further = {ALSO_KINDS[name]: 1 if sure else value for name, sure in ALSO.findall(spoken)}
+    codes = [s.code() for s in statements]
+    codes += [Statement(kind, v).code() for kind, v in further.items() if kind not in said]
+    return Sentence(section, ALSO.sub("", spoken), codes)
+
+
+def _unopposed(phrases: list[str], mentioned: set[str]) -> list[str]:
+    """Phrases of absence that deny in passing nothing that the reader has seen."""
+    return [p for p in phrases if not {ALSO_KINDS[name] for name, _ in ALSO.findall(p)} & mentioned]
+
+
 def _plain(draft: Draft, key: str, phrases: list[str]) -> None:
     strength = 0.25 if key == "incidental" else 0.8
+    phrases = _unopposed(phrases, {f.kind for f in draft.mentioned})
     template = draft.reader.favourite(phrases, key, strength)
-    text = draft.reader.say(template, {"side": lambda: "(left|right)"})
-    if all(text != s.text for s in draft.findings):
-        draft.findings.append(Sentence("findings", text, []))
+    sentence = _sentence(draft, "findings", template, {"side": lambda: "(left|right)"}, 0, [])
+    if all(sentence.text != s.text for s in draft.findings):
+        draft.findings.append(sentence)
 
 
 def _assert(draft: Draft, finding: Finding) -> None:
@@ -158,17 +181,17 @@ def _assert(draft: Draft, finding: Finding) -> None:
     hedged = reader.chance(0.14 if finding.severity < 0.3 else 0.035)
     told = bool(finding.status) and draft.compared and reader.chance(0.66)
     if told and finding.status == "new":
-        text = reader.say("New " + _lower(reader.favourite(phrases["summary"], finding.kind + "s")) + ".",
-                          slots_of(finding, reader))  # fmt: skip
+        template = "New " + _lower(reader.favourite(phrases["summary"], finding.kind + "s")) + "."
         hedged = False
     elif told and not hedged:
-        text = reader.say(reader.favourite(phrases["changed"], finding.kind + "c"), slots_of(finding, reader))
+        template = reader.favourite(phrases["changed"], finding.kind + "c")
     else:
         form = "hedged" if hedged else "positive"
-        text = reader.say(reader.favourite(phrases[form], finding.kind + form), slots_of(finding, reader))
+        template = reader.favourite(phrases[form], finding.kind + form)
     value = -1 if hedged else 1
     statement = Statement(finding.kind, value, finding.side, finding.zone, finding.grade, finding.status)
-    draft.findings.append(Sentence("findings", text, [statement.code()]))
+    slots = slots_of(finding, reader)
+    draft.findings.append(_sentence(draft, "findings", template, slots, value, [statement]))
 
 
 def _lower(text: str) -> str:
@@ -180,6 +203,11 @@ def _deny(draft: Draft, kind: str, by_kind: dict[str, Finding], denied: set[str]
     reader, data = draft.reader, language()
     group: tuple[str, ...] = (kind,)
     phrases, key = data["findings"]["kinds"][kind]["negative"], kind + "n"
+    if kind in RARE:
+        # A stream of their own: the rare kinds came later and leave all other draws as they were.
+        reader = Reader(reader.number, reader.rng.spawn(1)[0])
+        if kind == "Lung_Opacity" and set(LUNG_KINDS) & set(by_kind):
+            return
     if not phrases or not reader.chance(DENIALS[kind]):
         return
     triple, pair = ("Consolidation", "Pleural_Effusion", "Pneumothorax"), ("Pleural_Effusion", "Pneumothorax")
@@ -189,8 +217,10 @@ def _deny(draft: Draft, kind: str, by_kind: dict[str, Finding], denied: set[str]
         group, phrases, key = pair, data["structure"]["pleura_both"], "pleura"
     elif kind == "Consolidation" and {*LUNG_KINDS, "Atelectasis"} & set(by_kind):
         phrases, key = [p for p in phrases if "clear" not in p], key + "partly"
-    text = reader.say(reader.favourite(phrases, key, 0.95))
-    draft.findings.append(Sentence("findings", text, [Statement(k, 0).code() for k in group]))
+    phrases = _unopposed(phrases, set(by_kind))
+    template = reader.favourite(phrases, key, 0.95)
+    denials = [Statement(k, 0) for k in group]
+    draft.findings.append(_sentence(replace(draft, reader=reader), "findings", template, {}, 0, denials))
     denied.update(group)
 
 
@@ -201,17 +231,15 @@ def _resolved(draft: Draft, by_kind: dict[str, Finding]) -> None:
             slots = slots_of(finding, draft.reader)
             phrases = language()["findings"]["kinds"][finding.kind]["summary"]
             slots["summary"] = lambda p=phrases, k=finding.kind: draft.reader.favourite(p, k + "s")  # type: ignore[misc]
-            text = draft.reader.say(
-                draft.reader.favourite(language()["structure"]["resolved"], "resolved"), slots
-            )
-            code = Statement(finding.kind, 0, finding.side, finding.zone, "", "resolved").code()
-            draft.findings.append(Sentence("findings", text, [code]))
+            template = draft.reader.favourite(language()["structure"]["resolved"], "resolved")
+            statement = Statement(finding.kind, 0, finding.side, finding.zone, "", "resolved")
+            draft.findings.append(_sentence(draft, "findings", template, slots, 0, [statement]))
 
 
 def _conclude(draft: Draft) -> None:
     """Write the impression: the findings in short, or that there is nothing acute."""
     reader, structure = draft.reader, language()["structure"]
-    stated = {c.split("|")[0]: c for s in draft.findings for c in s.meaning}
+    stated = {s.meaning[0].split("|")[0]: s.meaning[0] for s in draft.findings if s.meaning}
     for finding in draft.mentioned:
         value = int(stated[finding.kind].split("|")[1])
         if finding.kind == "Support_Devices" or not reader.chance(0.70):
@@ -223,11 +251,9 @@ def _conclude(draft: Draft) -> None:
             template = reader.favourite(language()["findings"]["words"]["hedge"], "hedge") + " " + template
         elif finding.status and draft.compared and reader.chance(0.5):
             template = ("new " if finding.status == "new" else "{change} ") + template
-        text = reader.say(template + ".", slots_of(finding, reader))
-        code = Statement(
-            finding.kind, value, finding.side, finding.zone, finding.grade, finding.status
-        ).code()
-        draft.impression.append(Sentence("impression", text, [code]))
+        statement = Statement(finding.kind, value, finding.side, finding.zone, finding.grade, finding.status)
+        slots = slots_of(finding, reader)
+        draft.impression.append(_sentence(draft, "impression", template + ".", slots, value, [statement]))
     if not draft.impression:
         phrases = structure["normal_impression"]
         phrases = phrases if draft.compared else [p for p in phrases if "hange" not in p and "table" not in p]

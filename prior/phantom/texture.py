@@ -19,18 +19,30 @@ def field(rng: np.random.Generator, size: int, cells: int) -> Array:
 
 
 def vessels(scene: Scene) -> Array:
-    """Centimetres of vessel per pixel: streaks from the hilum outwards, thinner with distance."""
-    table = np.random.default_rng(scene.body.texture).standard_normal((2, VESSEL_ANGLES, VESSEL_RINGS))
-    radius = scene.hilum
+    """Centimetres of vessel per pixel of a frontal film."""
     angle = np.arctan2(scene.y + np.float32(0.05), np.abs(scene.x) - np.float32(0.18))
-    turn = (angle / (2 * np.pi) + 0.5 * (scene.x > 0)) * (VESSEL_ANGLES - 1)
+    path: Array = branches(scene.body.texture, scene.hilum, angle, 0.5 * (scene.x > 0)) * scene.lung
+    return path.astype(np.float32)
+
+
+def branches(seed: int, radius: Array, angle: Array, turned: Array | float) -> Array:
+    """Centimetres of vessel per pixel: streaks from the hilum outwards, thinner with distance.
+
+    Args:
+        seed: the patient's pattern.
+        radius: distance of the pixels from the hilum.
+        angle: their direction from it, in radians.
+        turned: share of a full turn, so that the two lungs differ.
+    """
+    table = np.random.default_rng(seed).standard_normal((2, VESSEL_ANGLES, VESSEL_RINGS))
+    turn = (angle / (2 * np.pi) + turned) * (VESSEL_ANGLES - 1)
     ring = np.sqrt(radius) * (VESSEL_RINGS - 1)
     coarse = map_coordinates(table[0], [turn % VESSEL_ANGLES, ring], order=1, mode="grid-wrap")
     fine = map_coordinates(table[1], [(2.3 * turn) % VESSEL_ANGLES, ring * 1.7], order=1, mode="grid-wrap")
     trunk = np.maximum(1 - np.abs(coarse) * (2.6 + 3.0 * radius), 0) * np.exp(-radius / 0.26)
     twig = np.maximum(1 - np.abs(fine) * 2.8, 0) * np.exp(-radius / 0.40)
-    path: Array = (1.9 * trunk + 1.0 * twig) * scene.lung
-    return path.astype(np.float32)
+    path: Array = 1.9 * trunk + 1.0 * twig
+    return path
 
 
 def add_parenchyma(scene: Scene) -> None:

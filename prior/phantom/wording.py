@@ -88,6 +88,11 @@ DISPLACEMENTS = {
     "moderate": "(mildly displaced|healing|)",
     "large": "(displaced|comminuted|acute displaced)",
 }
+PLEURAL = {
+    "thickening": "pleural (thickening|scarring|thickening and scarring)",
+    "plaque": "(calcified pleural plaque|pleural plaque|pleural calcification)",
+}
+HEIGHTS = {"upper": "apical", "mid": "(lateral|midlung)", "lower": "(basal|basilar)"}
 ADVERBS = {
     "small": "(mildly|slightly|minimally)",
     "moderate": "(moderately|)",
@@ -140,12 +145,13 @@ def slots_of(finding: Finding, reader: Reader) -> Slots:
     place = (finding.side, finding.zone)
     device, tip = DEVICES.get(finding.variant, ("", ""))
     tip_cm = rng.uniform(2, 7)
+    layered = finding.side == "bilateral" and finding.kind != "Pleural_Other"
 
     def sized(table: str, prefix: str) -> Callable[[], str]:
         return lambda: reader.favourite(words[table], prefix + table)
 
     return {
-        "side": lambda: finding.side if finding.side != "bilateral" else "(bilateral|layering bilateral)",
+        "side": lambda: "(bilateral|layering bilateral)" if layered else finding.side,
         "zone": lambda: finding.zone,
         "lobe": lambda: LOBES.get(place, finding.side),
         "atlobe": lambda: BASES.get(place, finding.side),
@@ -162,6 +168,8 @@ def slots_of(finding: Finding, reader: Reader) -> Slots:
         "rib": lambda: _rib(finding, rng),
         "device": lambda: device,
         "tip": lambda: tip,
+        "pleural": lambda: PLEURAL.get(finding.variant, ""),
+        "height": lambda: HEIGHTS.get(finding.zone, ""),
     }  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def test_films_and_reports_are_those_of_the_hospital(raw, tmp_path):
     data = PreparedDataset(tmp_path / "out")
     assert manifest["layout"] == "MIMIC-CXR as DICOM, reports in mimic-cxr-reports/files"
     texts = data.reports.set_index("text")["study_id"]
-    images = data.images.set_index("study_id")
+    assert manifest["counts"]["frontal_images"] == COUNT < len(data.images)
+    images = data.images[data.images["view"] != "LATERAL"].set_index("study_id")
     for study, film, report in cases("mimic_cxr", COUNT, SEED, SIZE):
         row = images.loc[[texts.loc[[report.text]].iloc[0]]].iloc[0]
         if (texts.index == report.text).sum() > 1:
@@ -83,10 +84,11 @@ def tables(root):
     """Put MIMIC-CXR-JPG's tables beside the files."""
     records = pd.read_csv(root / LIST)
     ids = records[["dicom_id", "subject_id", "study_id"]]
-    facts = ids.assign(ViewPosition="LL", StudyDate=21500101, StudyTime=range(len(ids), 0, -1))
+    number = ids.groupby("study_id", sort=False).ngroup()
+    facts = ids.assign(ViewPosition="LL", StudyDate=21500101, StudyTime=len(ids) - number)
     facts.to_csv(root / "mimic-cxr-2.0.0-metadata.csv.gz", index=False)
     ids.assign(split="validate").to_csv(root / "mimic-cxr-2.0.0-split.csv", index=False)
-    labels = ids[["subject_id", "study_id"]].assign(**dict.fromkeys(FINDINGS, 0.0))
+    labels = ids[["subject_id", "study_id"]].drop_duplicates().assign(**dict.fromkeys(FINDINGS, 0.0))
     labels.to_csv(root / "mimic-cxr-2.0.0-chexpert.csv.gz", index=False)
 
 
@@ -99,7 +101,9 @@ def test_tables_of_the_jpeg_release_add_labels_split_views_and_order(root):
     assert data.labels.drop(columns="image_id").eq(0).all(axis=None)
     records = pd.read_csv(root / LIST, dtype=str)
     patient = records["subject_id"].mode().iloc[0]
-    order = data.images.set_index("study_id").loc[records.loc[records["subject_id"] == patient, "study_id"]]
+    studies = records.loc[records["subject_id"] == patient, "study_id"].unique()
+    order = data.images.drop_duplicates("study_id").set_index("study_id").loc[studies]
+    assert len(order) > 1
     assert order["study_order"].tolist() == list(range(len(order)))[::-1]
 
 
@@ -141,6 +145,10 @@ def edit(root, column, value):
     table.to_csv(root / LIST, index=False)
 
 
+def count(root):
+    return str(len(list(root.rglob("*.dcm"))))
+
+
 def first(root, column):
     return pd.read_csv(root / LIST, dtype=str)[column].iloc[0]
 
@@ -169,7 +177,7 @@ def first(root, column):
         ),
         (
             lambda root: (root / first(root, "path")).unlink(),
-            f"ROOT/{{path}} is listed in ROOT/{LIST} but does not exist (1 of 30 images are missing); "
+            f"ROOT/{{path}} is listed in ROOT/{LIST} but does not exist (1 of {{total}} images are missing); "
             "copy the images or remove their rows",
         ),
         (
@@ -183,7 +191,7 @@ def first(root, column):
     ],
 )
 def test_a_broken_tree_is_refused_with_one_message(damage, message, root, tmp_path):
-    facts = {"dicom_id": first(root, "dicom_id"), "path": first(root, "path")}
+    facts = {"dicom_id": first(root, "dicom_id"), "path": first(root, "path"), "total": count(root)}
     damage(root)
     expected = message
     for name, value in facts.items():
@@ -194,7 +202,7 @@ def test_a_broken_tree_is_refused_with_one_message(damage, message, root, tmp_pa
 def test_a_truncated_film_is_named_and_leaves_no_manifest(root, tmp_path):
     path = root / first(root, "path")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"1 of 30 images will not open; .*cannot be decoded"):
+    with pytest.raises(InputError, match=rf"1 of {count(root)} images will not open; .*cannot be decoded"):
         prepare("mimic_cxr_dicom", root, tmp_path / "out", 16)
     assert not list((tmp_path / "out").glob("*.json"))
     assert not list((tmp_path / "out").glob("*.parquet"))

@@ -41,7 +41,7 @@ def test_film_has_the_grey_order_of_a_chest() -> None:
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "Support_Devices"])
 def test_every_finding_changes_the_film_where_its_mask_is(kind: str) -> None:
-    variant = "rib" if kind == "Fracture" else ""
+    variant = {"Fracture": "rib", "Pleural_Other": "plaque"}.get(kind, "")
     shown = film([finding(kind, side="bilateral" if kind == "Edema" else "left", variant=variant)])
     change = np.abs(shown.image.astype(float) - film([]).image)
     mask = np.logical_or.reduce([r.mask for r in shown.regions])

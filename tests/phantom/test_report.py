@@ -11,7 +11,7 @@ from prior.phantom.report import Report, StudyFacts, compose
 
 SLOTS = (
     "side zone lobe atlobe atbase sev sevly sev2 change since mm cm cm2 ctr rib device tip summary "
-    "symptom history question surgery n time"
+    "pleural height symptom history question surgery n time"
 )
 
 
@@ -95,7 +95,9 @@ def test_omission_and_false_mention(corpus: list[tuple[StudyFacts, Report]]) -> 
 def test_labels_follow_the_report_not_the_film(corpus: list[tuple[StudyFacts, Report]]) -> None:
     for _, report in corpus:
         told = {f.kind for f in report.mentioned}
-        assert {k for k, v in report.labels.items() if v != 0} == told
+        # A sentence on pneumonia may call it an opacity, one on the heart may name the mediastinum.
+        stated = {k for k, v in report.labels.items() if v != 0}
+        assert told <= stated <= told | {"Lung_Opacity", "Enlarged_Cardiomediastinum"}
         assert all(v in (-1, 0, 1) for v in report.labels.values())
 
 

@@ -19,18 +19,22 @@ TABLE = "df_chexpert_plus_240401.csv"
 def write_study(
     out: Path, study: Study, film: Film, report: Report | None, seed: int
 ) -> tuple[str, str, Rows]:
-    """Write the image as CheXpert; return its ids and rows and the row of its report."""
+    """Write the images as CheXpert; return their ids and rows and a row with the report for each image."""
     path, folder, rows = chexpert.write_study(out, study, film, report, seed)
     patient = path.split("/")[2]
-    row = {
-        "path_to_image": path.split("/", maxsplit=1)[1], "frontal_lateral": "Frontal",
-        "ap_pa": study.pose.view, "deid_patient_id": patient,
+    shared = {
+        "deid_patient_id": patient,
         "patient_report_date_order": study.order + 1, "report": report.text if report else None,
         "section_findings": section(report, "findings"), "section_impression": section(report, "impression"),
         "age": study.body.age, "sex": "Male" if study.body.sex == "M" else "Female",
         "split": path.split("/")[1],
     }  # fmt: skip
-    return path, folder, rows | {"plus": [row]}
+    plus = [
+        {"path_to_image": image["Path"].split("/", maxsplit=1)[1],
+         "frontal_lateral": image["Frontal/Lateral"], "ap_pa": image["AP/PA"], **shared}
+        for image in rows[path.split("/")[1]]
+    ]  # fmt: skip
+    return path, folder, rows | {"plus": plus}
 
 
 def section(report: Report | None, name: str) -> str | None:

@@ -1,8 +1,7 @@
 """IU X-ray in its three layouts: two csv files with PNG, and in folders `open_i/` (XML) and `r2gen/` (json).
 
-The phantom has frontal films only; the second image of an examination is its film squeezed and mirrored, a
-stand-in that has the size and the bookkeeping of a lateral film. As in the collection, some reports lack a
-section or both, and some were not indexed.
+Every examination has a frontal and a lateral film. As in the collection, some reports lack a section or both,
+and some were not indexed.
 """
 
 from pathlib import Path
@@ -17,7 +16,9 @@ from PIL import Image
 from prior.data.files import atomic_path, write_json
 from prior.phantom.film import Film
 from prior.phantom.findings import Finding
-from prior.phantom.hospital import Study
+from prior.phantom.hospital import Study, generator
+from prior.phantom.lateral import take_lateral
+from prior.phantom.radiograph import SCANNERS
 from prior.phantom.report import Report
 from prior.phantom.writers.common import token
 
@@ -27,7 +28,8 @@ HEADINGS = {
     "Cardiomegaly": "Cardiomegaly", "Edema": "Pulmonary Edema", "Consolidation": "Consolidation",
     "Pneumonia": "Pneumonia", "Atelectasis": "Pulmonary Atelectasis", "Pneumothorax": "Pneumothorax",
     "Pleural_Effusion": "Pleural Effusion", "Lung_Lesion": "Nodule", "Fracture": "Fractures, Bone",
-    "Support_Devices": "Implanted Medical Device",
+    "Support_Devices": "Implanted Medical Device", "Enlarged_Cardiomediastinum": "Mediastinum",
+    "Pleural_Other": "Thickening/pleura", "Lung_Opacity": "Opacity",
 }  # fmt: skip
 UNCODED, EMPTY = 13, 11
 
@@ -40,7 +42,10 @@ def write_study(
     name = f"{uid}_IM-{uid:04d}"
     findings, impression = sections(study, report)
     major = tags(study)
-    images = {f"{name}-1001": film.image, f"{name}-2001": _lateral(film.image)}
+    rng = generator(seed + STREAM, HOSPITAL, 5, study.index)
+    size = film.image.shape[0]
+    lateral = take_lateral(study.body, study.pose, study.findings, SCANNERS[HOSPITAL], size, rng)
+    images = {f"{name}-1001": film.image, f"{name}-2001": lateral}
     for stem, image in images.items():
         _write_png(out / "open_i" / "NLMCXR_png" / f"CXR{stem}.png", image)
         _write_png(out / "images" / "images_normalized" / f"{stem}.dcm.png", image)
@@ -94,11 +99,6 @@ def _side(uid: int) -> str:
     """About R2Gen's 7:1:2."""
     place = int(token(8, "r2gen", uid), 16) % 10
     return "train" if place < 7 else "val" if place < 8 else "test"
-
-
-def _lateral(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image.shape
-    return np.asarray(Image.fromarray(image[:, ::-1]).resize((width * 3 // 4, height)))
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:

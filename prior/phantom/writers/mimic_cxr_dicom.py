@@ -17,7 +17,8 @@ from prior.data.files import atomic_path, write_text
 from prior.phantom.film import Film
 from prior.phantom.hospital import Study
 from prior.phantom.report import Report
-from prior.phantom.writers.common import shuffled_number, token
+from prior.phantom.writers.common import shuffled_number
+from prior.phantom.writers.mimic_cxr import films_of
 
 Rows = dict[str, list[dict[str, Any]]]
 HOSPITAL, STREAM, REPORTS = "mimic_cxr", 0, True
@@ -28,31 +29,31 @@ TEXTS = "mimic-cxr-reports"
 def write_study(
     out: Path, study: Study, film: Film, report: Report | None, seed: int
 ) -> tuple[str, str, Rows]:
-    """Write one DICOM file and its report; return dicom id, study id and the rows of both lists."""
+    """Write a study's DICOM files and report; return frontal dicom id, study id and rows of both lists."""
     if report is None:
         raise ValueError("MIMIC-CXR studies have a report")
     subject = shuffled_number(study.patient, 10_000_000, 9_999_991, seed)
     number = shuffled_number(study.index, 50_000_000, 9_999_991, seed)
-    raw = token(40, "mimic", seed, study.index)
-    dicom = "-".join(raw[i : i + 8] for i in range(0, 40, 8))
     folder = f"files/p{str(subject)[:2]}/p{subject}"
-    source, text = f"{folder}/s{number}/{dicom}.dcm", f"{folder}/s{number}.txt"
-    _write_film(out / source, film.image, study.pose.view, study.index, str(subject))
+    text = f"{folder}/s{number}.txt"
     write_text(out / TEXTS / text, report.text)
     ids = {"subject_id": subject, "study_id": number}
-    return (
-        dicom,
-        f"s{number}",
-        {"records": [ids | {"dicom_id": dicom, "path": source}], "studies": [ids | {"path": text}]},
-    )
+    records = []
+    films = films_of(study, film, seed)
+    for dicom, view, image in films:
+        source = f"{folder}/s{number}/{dicom}.dcm"
+        _write_film(out / source, image, view, study.index, str(subject))
+        records.append(ids | {"dicom_id": dicom, "path": source})
+    return films[0][0], f"s{number}", {"records": records, "studies": [ids | {"path": text}]}
 
 
 def _write_film(path: Path, image: NDArray[np.uint8], view: str, index: int, patient: str) -> None:
-    """Write a film [H, W] as 12 of 16 bits with its window; every third one is dark where it is dense."""
+    """Write a film [H, W] as 12 of 16 bits with its window; every third study is dark where it is dense."""
     inverted = index % 3 == 2
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    meta.MediaStorageSOPInstanceUID = UID(f"1.2.276.0.7230010.3.1.4.{index + 1}")
+    part = 5 if view == "LATERAL" else 4
+    meta.MediaStorageSOPInstanceUID = UID(f"1.2.276.0.7230010.3.1.{part}.{index + 1}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID

@@ -67,7 +67,11 @@ def vindr_name(finding: Finding) -> str:
     """VinDr's word for a finding, empty if it has none."""
     if finding.kind == "Fracture":
         return "Clavicle fracture" if finding.variant == "clavicle" else "Rib fracture"
-    words = {"Pleural_Effusion": "Pleural effusion", "Lung_Lesion": "Nodule/Mass", "Support_Devices": ""}
+    words = {
+        "Pleural_Effusion": "Pleural effusion", "Lung_Lesion": "Nodule/Mass", "Support_Devices": "",
+        "Enlarged_Cardiomediastinum": "", "Pleural_Other": "Pleural thickening",
+        "Lung_Opacity": "Lung Opacity",
+    }  # fmt: skip
     return words.get(finding.kind, finding.kind)
 
 
