@@ -111,6 +111,13 @@ def coco(change_content):
     return change
 
 
+def missing(image: str, count: int | str = "*") -> str:
+    return (
+        f"ROOT/{image} is listed but does not exist (1 of {count} images are missing, 0 may be); "
+        "copy the images or remove their rows"
+    )
+
+
 ENTRY, BBOX = "Data_Entry_2017.csv", "BBox_List_2017.csv"
 NIH_WORDS = (
     "some of Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|"
@@ -167,8 +174,7 @@ NIH = {
     ),
     "no image": (
         remove("images_003/images/*.png"),
-        f"ROOT: image 00000003_000 of ROOT/{ENTRY} does not exist (1 of 60 are missing); "
-        "copy the images or remove their rows",
+        missing("images/00000003_000.png", 60),
     ),
     "image twice": (
         lambda root: Image.new("L", (9, 9)).save(root / "images_001" / "00000003_000.png"),
@@ -189,7 +195,7 @@ NIH = {
     ),
     "truncated": (
         halve("images_003/images/*.png"),
-        "1 of 60 images will not open; the first is ROOT/images_003/images/00000003_000.png: "
+        "1 of 60 images will not open (allowed: 0); the first is ROOT/images_003/images/00000003_000.png: "
         "the image cannot be "
         "decoded (*); replace the file or remove its row",
     ),
@@ -207,7 +213,7 @@ FOLDER = {
     ),
     "no such image": (
         cell("images.csv", "path", "scans/ghost.png", line=2),
-        "ROOT/images.csv, line 2, column 'path': 'scans/ghost.png' is not a file in ROOT; correct this cell",
+        missing("scans/ghost.png", 60),
     ),
     "climbs out": (
         cell("images.csv", "path", "../other.png", line=2),
@@ -273,7 +279,7 @@ FOLDER = {
     ),
     "truncated": (
         halve(FIRST),
-        f"1 of 60 images will not open; the first is ROOT/{FIRST}: the image cannot be decoded (*); "
+        f"1 of 60 images will not open (allowed: 0); the first is ROOT/{FIRST}: the image cannot be decoded (*); "
         "replace the file or remove its row",
     ),
 }
@@ -311,8 +317,7 @@ VINDR = {
     ),
     "no image": (
         remove("train/*.dicom"),
-        f"ROOT: image * of ROOT/{LABELS} does not exist (1 of * are missing); copy the images "
-        "or remove their rows",
+        missing("train/*.dicom"),
     ),
     "box of no image": (
         cell(MARKS, "image_id", "../ghost"),
@@ -325,8 +330,8 @@ VINDR = {
     ),
     "climbs out": (
         cell(LABELS, "image_id", "../../ghost"),
-        f"ROOT: image ../../ghost of ROOT/{LABELS} does not exist (1 of * are missing); "
-        "copy the images or remove their rows",
+        f"ROOT/{LABELS}, line 3, column 'image_id': '../../ghost' is not the name of an image without folder "
+        "and ending; correct this cell",
     ),
     "in both tables": (
         image_in_both_tables,
@@ -340,7 +345,7 @@ VINDR = {
     "latin-1": (latin1(LABELS), f"ROOT/{LABELS} cannot be read as csv (*); replace the file"),
     "truncated": (
         halve("train/*.dicom"),
-        "1 of 60 images will not open; the first is ROOT/train/*.dicom: the image cannot be decoded (*); "
+        "1 of 60 images will not open (allowed: 0); the first is ROOT/train/*.dicom: the image cannot be decoded (*); "
         "replace the file or remove its row",
     ),
 }
@@ -380,8 +385,7 @@ COVIDX = {
     ),
     "no image": (
         remove("train/*.jpg"),
-        f"ROOT/train/*.jpg is listed in ROOT/{LIST} but does not exist (1 of * images are missing); "
-        "copy the images or remove their lines",
+        missing("train/*.jpg"),
     ),
     "latin-1": (latin1(LIST), f"ROOT/{LIST} is no text (*codec*); replace the file"),
     "empty": (
@@ -390,7 +394,7 @@ COVIDX = {
     ),
     "truncated": (
         halve("train/*.jpg"),
-        "1 of 60 images will not open; the first is ROOT/train/*.jpg: the image cannot be decoded (*); "
+        "1 of 60 images will not open (allowed: 0); the first is ROOT/train/*.jpg: the image cannot be decoded (*); "
         "replace the file or remove its row",
     ),
 }
@@ -431,8 +435,7 @@ TBX = {
     ),
     "no image": (
         coco(lambda content: content["images"][0].update(file_name="tb/ghost.png")),
-        f"ROOT/TBX11K/imgs/tb/ghost.png is listed in ROOT/{JSON} but does not exist; "
-        "copy the images or remove their entries",
+        missing("TBX11K/imgs/tb/ghost.png"),
     ),
     "latin-1": (
         latin1(JSON),
@@ -444,7 +447,7 @@ TBX = {
     ),
     "truncated": (
         halve("TBX11K/imgs/sick/*.png"),
-        "* images will not open; the first is ROOT/TBX11K/imgs/sick/*.png: the image cannot be decoded (*); "
+        "* images will not open (allowed: 0); the first is ROOT/TBX11K/imgs/sick/*.png: the image cannot be decoded (*); "
         "replace the file or remove its row",
     ),
 }
@@ -491,7 +494,7 @@ RURAL = {
     ),
     "truncated": (
         halve(f"{ANNOTATED}/jpgs/*.jpg"),
-        f"1 of 60 images will not open; the first is ROOT/{ANNOTATED}/jpgs/*.jpg: the image "
+        f"1 of 60 images will not open (allowed: 0); the first is ROOT/{ANNOTATED}/jpgs/*.jpg: the image "
         "cannot be decoded "
         "(*); replace the file or remove its row",
     ),
