@@ -84,7 +84,7 @@ def prepare(
         "fits": list(fits),
         "seeds": list(seeds),
         "patient_family": raw.patient_family,
-        "counts": count_records(raw, int(_frontal(raw).sum())) | {"store_rows": len(facts)},
+        "counts": count_records(raw, int(frontal(raw).sum())) | {"store_rows": len(facts)},
         "boxes_clipped": clipped,
         "notes": raw.notes,
         "dropped": summarise_dropped([*raw.dropped, *lost]),
@@ -149,13 +149,13 @@ def _write_tables(raw: RawDataset, folder: Path) -> list[Path]:
     return paths + [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
 
 
-def _frontal(raw: RawDataset) -> pd.Series:
+def frontal(raw: RawDataset) -> pd.Series:
     """Mark the images that take part in splits: frontal, or of a dataset that states no view."""
     return raw.images["view"].isin(FRONTAL_VIEWS) | raw.images["view"].isna()
 
 
 def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
-    chosen = _frontal(raw)
+    chosen = frontal(raw)
     if raw.strict_pool is not None and preset.startswith("strict"):
         chosen &= raw.images["official_split"] == raw.strict_pool
     images = raw.images[chosen].reset_index(drop=True)

@@ -58,8 +58,7 @@ def require_folder(root: Path, dataset: str, expected: str) -> None:
     """Stop if `root` is no folder; `expected` says what should be in it."""
     if not root.is_dir():
         raise InputError(
-            f"raw folder {root} of dataset {dataset} does not exist; put {expected} there "
-            f"or correct the path in params.yaml"
+            f"raw folder {root} of dataset {dataset} does not exist; put {expected} there or correct the path"
         )
 
 

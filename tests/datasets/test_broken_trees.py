@@ -118,6 +118,13 @@ def missing(image: str, count: int | str = "*") -> str:
     )
 
 
+def unopened(image: str, many: bool = False) -> str:
+    return (
+        f"{'*' if many else '1 of 60'} images will not open (allowed: 0); the first is ROOT/{image}: "
+        "the image cannot be decoded (*); replace the file or remove its row"
+    )
+
+
 ENTRY, BBOX = "Data_Entry_2017.csv", "BBox_List_2017.csv"
 NIH_WORDS = (
     "some of Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|"
@@ -195,9 +202,7 @@ NIH = {
     ),
     "truncated": (
         halve("images_003/images/*.png"),
-        "1 of 60 images will not open (allowed: 0); the first is ROOT/images_003/images/00000003_000.png: "
-        "the image cannot be "
-        "decoded (*); replace the file or remove its row",
+        unopened("images_003/images/00000003_000.png"),
     ),
 }
 FIRST = "scans/P0000/V00000.jpg"
@@ -279,8 +284,7 @@ FOLDER = {
     ),
     "truncated": (
         halve(FIRST),
-        f"1 of 60 images will not open (allowed: 0); the first is ROOT/{FIRST}: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened(f"{FIRST}"),
     ),
 }
 
@@ -345,8 +349,7 @@ VINDR = {
     "latin-1": (latin1(LABELS), f"ROOT/{LABELS} cannot be read as csv (*); replace the file"),
     "truncated": (
         halve("train/*.dicom"),
-        "1 of 60 images will not open (allowed: 0); the first is ROOT/train/*.dicom: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("train/*.dicom"),
     ),
 }
 LIST = "train_COVIDx9A.txt"
@@ -394,8 +397,7 @@ COVIDX = {
     ),
     "truncated": (
         halve("train/*.jpg"),
-        "1 of 60 images will not open (allowed: 0); the first is ROOT/train/*.jpg: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("train/*.jpg"),
     ),
 }
 JSON = "TBX11K/annotations/json/TBX11K_train.json"
@@ -447,8 +449,7 @@ TBX = {
     ),
     "truncated": (
         halve("TBX11K/imgs/sick/*.png"),
-        "* images will not open (allowed: 0); the first is ROOT/TBX11K/imgs/sick/*.png: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("TBX11K/imgs/sick/*.png", many=True),
     ),
 }
 ANNOTATED = "covid_rural_annot"
@@ -494,9 +495,7 @@ RURAL = {
     ),
     "truncated": (
         halve(f"{ANNOTATED}/jpgs/*.jpg"),
-        f"1 of 60 images will not open (allowed: 0); the first is ROOT/{ANNOTATED}/jpgs/*.jpg: the image "
-        "cannot be decoded "
-        "(*); replace the file or remove its row",
+        unopened(f"{ANNOTATED}/jpgs/*.jpg"),
     ),
 }
 TABLES = {
