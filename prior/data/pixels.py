@@ -18,6 +18,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many, also i
 TOO_LARGE = f"it declares more than {MAX_PIXELS:,} pixels"
 RASTER_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 DICOM_SUFFIXES = (".dcm", ".dicom")
+LONGEST_REASON = 300  # characters
 
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0}  # DICOM age strings: units per year
 
@@ -59,9 +60,9 @@ class Unreadable(InputError):
     """An image that will not open; `reason` says why, without its name."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.reason = reason
+        self.reason = " ".join(reason.split())[:LONGEST_REASON]
         super().__init__(
-            f"{path}: the image cannot be decoded ({reason}); replace the file or remove its row"
+            f"{path}: the image cannot be decoded ({self.reason}); replace the file or remove its row"
         )
 
 

@@ -284,7 +284,7 @@ FOLDER = {
     ),
     "truncated": (
         halve(FIRST),
-        unopened(f"{FIRST}"),
+        unopened(FIRST),
     ),
 }
 
