@@ -74,8 +74,34 @@ def simulate(settings: Settings, out: Out, workers: Workers = 1) -> None:
 
 
 @app.command()
-def prepare(settings: Settings, out: Out, workers: Workers = 1) -> None:
-    """Turn a raw folder into records, an image store, splits and a manifest."""
+def prepare(
+    dataset: Annotated[str | None, typer.Argument(help="Reader, such as chexpert or folder.")] = None,
+    root: Annotated[Path | None, typer.Option(help="What was downloaded: a folder, .zip or .tar.gz.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make.", show_default="data/prepared/<dataset>")
+    ] = None,
+    workers: Workers = 1,
+    size: Annotated[int, typer.Option(min=8, help="Side of the stored images.")] = 224,
+    fit: Annotated[str, typer.Option(help="pad or stretch.")] = "pad",
+    max_unreadable: Annotated[
+        int, typer.Option(min=0, help="Images that may be missing or corrupt; they are listed and left out.")
+    ] = 0,
+    settings: Annotated[
+        str | None, typer.Option(help="Canonical JSON of the workflow's job; --out is its manifest.json.")
+    ] = None,
+) -> None:
+    """Turn a download into verified records, an image store, splits and a manifest, or say what is wrong."""
+    if settings is None:
+        if dataset is None or root is None:
+            raise InputError("give a data set and its folder, such as `prior prepare chexpert --root FOLDER`")
+        from prior.data.intake import take_in
+
+        take_in(dataset, root, out or Path("data/prepared", dataset), size, fit, workers, max_unreadable)
+        return
+    if out is None or dataset is not None or root is not None:
+        raise InputError(
+            "--settings is for the workflow: it needs --out and takes neither data set nor --root"
+        )
     from prior.data.prepare import prepare as run
 
     given = json.loads(settings)

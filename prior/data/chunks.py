@@ -1,17 +1,21 @@
 """Run one function over chunks of rows in processes; finished chunks survive an interruption."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prior.data.files import read_json, write_json
+from prior.errors import InputError
 
 Task = TypeVar("Task")
+log = logging.getLogger(__name__)
 
 
 def run_chunks(
@@ -27,10 +31,16 @@ def run_chunks(
         folder: where finished results are kept; its name must identify the inputs.
         workers: processes; 1 runs here.
         label: what the progress bar and the files are called.
+
+    Raises:
+        InputError: a process was killed.
     """
     paths = [folder / f"{label}-{i:06d}.json" for i in range(len(tasks))]
     todo = [i for i, path in enumerate(paths) if not path.is_file()]
-    with progress(label, len(tasks), len(tasks) - len(todo)) as advance:
+    done = len(tasks) - len(todo)
+    if done:
+        log.info("%s: %d of %d parts are there from an earlier run", label, done, len(tasks))
+    with progress(label, len(tasks), done) as advance:
         for i, result in _compute(work, tasks, todo, workers):
             write_json(paths[i], result)
             advance()
@@ -49,6 +59,11 @@ def _compute(
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was killed, most likely for want of memory; run again with fewer workers "
+                "(what is finished is kept)"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def prepare(
     workers: int = 1,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     max_unreadable: int = 0,
+    on_read: Callable[[RawDataset], None] | None = None,
 ) -> dict[str, Any]:
     """Prepare one dataset; an interrupted run continues where it stopped.
 
@@ -47,7 +48,8 @@ def prepare(
         simulated: copied into the manifest.
         workers: processes that decode.
         seeds: one ranking of every split each.
-        max_unreadable: images that may fail to decode; they are dropped and listed.
+        max_unreadable: images that may be missing or fail to decode; they are dropped and listed.
+        on_read: called with what the reader recognised, before any image is decoded.
 
     Returns:
         The manifest, as written to `<out>/manifest.json`.
@@ -59,7 +61,10 @@ def prepare(
         raise InputError(f"size {size}, fits {list(fits)}: the size must be 8 or more, fits some of {FITS}")
     reader = load_reader(reader_name)
     raw = reader.read(root)
+    if on_read is not None:
+        on_read(raw)
     chosen = _choose_presets(raw, presets)
+    _require_images(raw, max_unreadable)
     work = _work_folder(raw, out, size, fits)
     facts = store.decode(
         [raw.root / source for source in raw.images["source"]],
@@ -73,7 +78,6 @@ def prepare(
     clipped = records.clip_boxes(raw)
     arrays = {"images": digest([fact.get("sha256") for fact in facts])}
     arrays |= records.draw_masks(raw, work, size, fits, workers, len(facts))
-    tables = [*_write_tables(raw, out), write_table(out, "hashes", hashes)]
     splits = {preset: _split(raw, preset, seeds) for preset in chosen}
     manifest: dict[str, Any] = {
         "dataset": raw.name,
@@ -83,22 +87,34 @@ def prepare(
         "fits": list(fits),
         "seeds": list(seeds),
         "patient_family": raw.patient_family,
-        "counts": count_records(raw, int(_frontal(raw).sum())) | {"store_rows": len(facts)},
+        "counts": count_records(raw, int(frontal(raw).sum())) | {"store_rows": len(facts)},
         "boxes_clipped": clipped,
         "notes": raw.notes,
         "dropped": summarise_dropped([*raw.dropped, *lost]),
         **_describe_splits(raw, splits, hashes),
     }
-    paths = tables + [write_table(out, f"splits/{preset}", split) for preset, split in splits.items()]
+    paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
+    paths += [write_table(work, f"splits/{preset}", split) for preset, split in splits.items()]
     subsets = getattr(reader, "write_subsets", None)
     if subsets is not None and "strict" in splits:
-        paths += subsets(out, raw, splits["strict"])
-    manifest["tables"] = {str(path.relative_to(out)): file_hash(path) for path in paths}
+        paths += subsets(work, raw, splits["strict"])
+    manifest["tables"] = {str(path.relative_to(work)): file_hash(path) for path in paths}
     manifest["arrays"] = arrays
     manifest["content_hash"] = digest([manifest["tables"], arrays, size, list(fits)])
-    _publish(work, out)
+    _publish(work, out, list(manifest["tables"]))
     write_json(out / "manifest.json", manifest)
     return manifest
+
+
+def _require_images(raw: RawDataset, max_unreadable: int) -> None:
+    """Stop before anything is decoded if more images are missing than may be."""
+    # os.path answers False where a path cannot exist (a name that is too long); Path raises.
+    lost = [source for source in raw.images["source"] if not os.path.isfile(raw.root / source)]
+    if len(lost) > max_unreadable:
+        raise InputError(
+            f"{raw.root / lost[0]} is listed but does not exist ({len(lost)} of {len(raw.images)} images are "
+            f"missing, {max_unreadable} may be); copy the images or remove their rows"
+        )
 
 
 def _choose_presets(raw: RawDataset, presets: Sequence[str] | None) -> tuple[str, ...]:
@@ -113,8 +129,12 @@ def _work_folder(raw: RawDataset, out: Path, size: int, fits: Sequence[str]) -> 
     """Return the folder of unfinished work, named after everything that decoding depends on."""
     files: list[tuple[str, int, int]] = []
     for source in raw.images["source"]:
-        status = os.stat(raw.root / source)
-        files.append((source, status.st_size, status.st_mtime_ns))
+        try:
+            status = os.stat(raw.root / source)
+        except OSError:
+            files.append((source, -1, 0))
+        else:
+            files.append((source, status.st_size, status.st_mtime_ns))
     return out / f".partial-{digest([raw.name, size, list(fits), files, _annotations(raw)])}"
 
 
@@ -124,26 +144,21 @@ def _annotations(raw: RawDataset) -> str:
     return "" if frame is None else digest(frame.astype(str).to_dict("list"))
 
 
-def _write_tables(raw: RawDataset, out: Path) -> list[Path]:
-    """Write the tables that the dataset has and remove those of an earlier version that it has not."""
-    paths = [write_table(out, "images", raw.images[columns("images")])]
+def _write_tables(raw: RawDataset, folder: Path) -> list[Path]:
+    """Write the tables that the dataset has."""
+    paths = [write_table(folder, "images", raw.images[columns("images")])]
     reports = None if raw.reports is None else records.with_sections(raw.reports)
     tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks, "reports": reports}
-    for name, frame in tables.items():
-        if frame is None:
-            (out / f"{name}.parquet").unlink(missing_ok=True)
-        else:
-            paths.append(write_table(out, name, frame))
-    return paths
+    return paths + [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
 
 
-def _frontal(raw: RawDataset) -> pd.Series:
+def frontal(raw: RawDataset) -> pd.Series:
     """Mark the images that take part in splits: frontal, or of a dataset that states no view."""
     return raw.images["view"].isin(FRONTAL_VIEWS) | raw.images["view"].isna()
 
 
 def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
-    chosen = _frontal(raw)
+    chosen = frontal(raw)
     if raw.strict_pool is not None and preset.startswith("strict"):
         chosen &= raw.images["official_split"] == raw.strict_pool
     images = raw.images[chosen].reset_index(drop=True)
@@ -184,11 +199,14 @@ def _describe_splits(
     return {"splits": counts, "leaks": leaks, "exposed": exposed, "sources": sources}
 
 
-def _publish(work: Path, out: Path) -> None:
-    """Move the finished arrays into place and remove what was only needed to continue."""
-    for stale in out.glob("masks_*.npy"):
-        stale.unlink()
-    for path in work.glob("*.npy"):
-        os.replace(path, out / path.name)
+def _publish(work: Path, out: Path, tables: Sequence[str]) -> None:
+    """Move what is finished into place, without leftovers of an earlier version or of this one's work."""
+    (out / "manifest.json").unlink(missing_ok=True)
+    old = [out / f"{name}.parquet" for name in ("labels", "boxes", "masks", "reports")]
+    for stale in [*old, *out.glob("masks_*.npy"), *out.glob("splits/*.parquet")]:
+        stale.unlink(missing_ok=True)
+    for name in [*tables, *(path.name for path in work.glob("*.npy"))]:
+        (out / name).parent.mkdir(exist_ok=True)
+        os.replace(work / name, out / name)
     for folder in out.glob(".partial-*"):
         shutil.rmtree(folder)

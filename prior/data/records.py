@@ -34,11 +34,17 @@ def keep_readable(
     """
     errors = [fact["error"] for fact in facts if "error" in fact]
     if len(errors) > max_unreadable:
-        raise InputError(f"{len(errors)} of {len(facts)} images will not open; the first is {errors[0]}")
+        raise InputError(
+            f"{len(errors)} of {len(facts)} images will not open (allowed: {max_unreadable}); "
+            f"the first is {errors[0]}"
+        )
     readable = np.array(["error" not in fact for fact in facts])
     good = [fact for fact in facts if "error" not in fact]
-    sources = raw.images["source"].to_numpy()[~readable]
-    lost = [{"source": str(source), "reason": "image will not open"} for source in sources]
+    lost = [
+        {"source": str(source), "reason": f"image will not open: {fact['reason']}"}
+        for source, fact in zip(raw.images["source"], facts, strict=True)
+        if "error" in fact
+    ]
     images = raw.images.assign(row=np.arange(len(facts)))[readable].reset_index(drop=True)
     images["height"] = [fact["height"] for fact in good]
     images["width"] = [fact["width"] for fact in good]

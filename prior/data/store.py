@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prior.data.chunks import run_chunks
 from prior.data.geometry import fit_image, fit_mask
 from prior.data.hashes import perceptual_hash
-from prior.data.pixels import Picture
+from prior.data.pixels import Picture, Unreadable
 from prior.errors import InputError
 
 CHUNK = 32
@@ -72,8 +72,8 @@ def decode(
     """Decode every file once into the stores `targets` (fit -> array file).
 
     Returns:
-        One dict per file: height, width, header, sha256 of its square, perceptual hash of the film; or
-        `error` if it will not open.
+        One dict per file: height, width, header, sha256 of its square, perceptual hash of the film; or, if
+        it will not open, `error` (the message) and `reason`.
     """
     for path in targets.values():
         create_store(path, len(paths), size)
@@ -92,8 +92,8 @@ def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
     for row, path in enumerate(task.paths, start=task.start):
         try:
             picture = task.load(Path(path), 2 * task.size)
-        except InputError as error:
-            facts.append({"error": str(error)})
+        except Unreadable as error:
+            facts.append({"error": str(error), "reason": error.reason})
             continue
         for fit, store in stores.items():
             store[row] = fit_image(picture.pixels, picture.height, picture.width, task.size, fit)

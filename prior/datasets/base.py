@@ -60,8 +60,7 @@ def require_folder(root: Path, dataset: str, expected: str) -> None:
     """Stop if `root` is no folder; `expected` says what should be in it."""
     if not root.is_dir():
         raise InputError(
-            f"raw folder {root} of dataset {dataset} does not exist; put {expected} there "
-            f"or correct the path in params.yaml"
+            f"raw folder {root} of dataset {dataset} does not exist; put {expected} there or correct the path"
         )
 
 
@@ -79,7 +78,7 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
     """Read a csv with blanks stripped from header and cells, and check its columns.
 
     Args:
-        path: the file, plain or gzip.
+        path: the file, plain or gzip; if it is not there, `<path>.gz` is read.
         required: columns that must be there.
 
     Returns:
@@ -88,8 +87,10 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: the file cannot be parsed, has no rows or lacks a column.
     """
-    if not path.is_file():
+    packed = path.with_name(path.name + ".gz")
+    if not path.is_file() and not packed.is_file():
         raise InputError(f"{path} is missing; copy it into the raw folder")
+    path = path if path.is_file() else packed
     try:
         frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
     except (ValueError, OSError, EOFError, zlib.error) as error:
@@ -154,15 +155,20 @@ def require_unique(frame: pd.DataFrame, name: str, path: Path) -> None:
         _stop(path, frame, twice, name, "a value that no earlier row has")
 
 
-def require_files(root: Path, sources: pd.Series, listed_in: Path) -> None:
-    """Stop if a listed image is not on disk."""
+def find_files(root: Path, sources: pd.Series) -> pd.Series:
+    """Return `sources` with endings in the case in which they are on disk.
+
+    A source that is not there stays as it is: preparing counts missing images and stops if there are more
+    than the user allows.
+    """
+    return sources.map(lambda source: _on_disk(root, source))
+
+
+def _on_disk(root: Path, source: str) -> str:
+    stem, dot, ending = source.rpartition(".")
+    spellings = (source, f"{stem}{dot}{ending.upper()}", f"{stem}{dot}{ending.lower()}")
     # os.path answers False where a path cannot exist (a name that is too long); Path raises.
-    lost = [source for source in sources if not os.path.isfile(root / source)]
-    if lost:
-        raise InputError(
-            f"{root / lost[0]} is listed in {listed_in} but does not exist ({len(lost)} of {len(sources)} "
-            "images are missing); copy the images or remove their rows"
-        )
+    return next((name for name in spellings if os.path.isfile(root / name)), source)
 
 
 def require_boxes(boxes: pd.DataFrame, path: Path) -> None:

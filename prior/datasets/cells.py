@@ -49,16 +49,6 @@ def index_images(root: Path, folders: Iterable[Path]) -> dict[str, str]:
     return found
 
 
-def require_indexed(names: pd.Series, found: dict[str, str], root: Path, listed_in: Path) -> pd.Series:
-    """Return the paths of the images `names`.
-
-    Raises:
-        InputError: a listed image is not among those found.
-    """
-    lost = [name for name in names if name not in found]
-    if lost:
-        raise InputError(
-            f"{root}: image {lost[0]} of {listed_in} does not exist ({len(lost)} of {len(names)} are "
-            "missing); copy the images or remove their rows"
-        )
-    return names.map(found)
+def indexed_or(names: pd.Series, found: dict[str, str], expected: str) -> pd.Series:
+    """Return the paths of the images `names`; where one is not found, `expected` with {} for its name."""
+    return names.map(lambda name: found.get(name, expected.format(name)))

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prior.data.pixels import image_shape
 from prior.datasets import base
-from prior.datasets.object_cxr import POLYGON, raster_shape, shape_to_rle
+from prior.datasets.object_cxr import POLYGON, shape_to_rle
 from prior.datasets.raw_files import read_json, require_inside, require_list
 from prior.errors import InputError
 
@@ -49,8 +50,7 @@ def read(root: Path) -> base.RawDataset:
     ids = pd.Series([item["file_name"].rsplit(".", 1)[0] for _, item in items])
     if ids.duplicated().any():
         raise InputError(f"{root}: image {ids[ids.duplicated()].iloc[0]} is listed twice; correct the lists")
-    for side, name in LISTS.items():
-        base.require_files(root, source[[side == part for part, _ in items]], root / name)
+    source = base.find_files(root, source)
     boxes = [row for image, (side, item) in zip(ids, items, strict=True) for row in _boxes(image, item)]
     masks, flat = _masks(root, source, ids, [item for _, item in items])
     return base.RawDataset(
@@ -145,11 +145,13 @@ def _masks(
     for image, file, item in zip(ids, source, items, strict=True):
         if not item["syms"]:
             continue
-        height, width = raster_shape(root / file)
+        shape = image_shape(root / file)
+        if shape is None:
+            continue
         for label, outline in zip(item["syms"], item["polygons"], strict=True):
             numbers = [round(x) for point in outline for x in point]
             if len(outline) < 3:
                 flat += 1
                 continue
-            rows.append((image, label.replace(" ", "_"), shape_to_rle((POLYGON, numbers), height, width)))
+            rows.append((image, label.replace(" ", "_"), shape_to_rle((POLYGON, numbers), *shape)))
     return pd.DataFrame(rows, columns=["image_id", "label", "rle"], dtype=str), flat

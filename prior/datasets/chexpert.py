@@ -7,6 +7,7 @@ import pandas as pd
 
 from prior.data.files import atomic_path
 from prior.datasets import base, chexpert_studies
+from prior.datasets.raw_files import require_inside
 from prior.errors import InputError
 
 FINDINGS = (
@@ -77,7 +78,8 @@ def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tupl
     if source.isna().any():
         line = int(source.isna().to_numpy().argmax()) + 2
         raise InputError(f"{path}, line {line}, column 'Path': expected .../patientNNNNN/studyN/file.jpg")
-    base.require_files(folder, source, path)
+    require_inside(source, path)
+    source = base.find_files(folder, source)
     parts = source.str.split("/")
     patient = parts.str[-3]
     lateral = frame["Frontal/Lateral"] == "Lateral"

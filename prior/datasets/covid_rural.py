@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from prior.data.pixels import unreadable
+from prior.data.pixels import image_shape, open_raster
 from prior.datasets import base
 from prior.datasets.cells import index_images, require
-from prior.datasets.object_cxr import raster_shape
 from prior.errors import InputError
 
 NAME = "covid_rural"
@@ -78,7 +76,8 @@ def _masks(root: Path, folder: Path, found: dict[str, str]) -> pd.DataFrame:
     for name, source in found.items():
         if name not in drawn:
             raise InputError(f"{folder / name}.png does not exist; copy the mask or remove its image")
-        rle = read_binary_mask(root / drawn[name], raster_shape(root / source))
+        shape = image_shape(root / source)
+        rle = None if shape is None else read_binary_mask(root / drawn[name], shape)
         if rle is not None:
             rows.append((name, LABEL, rle))
     return pd.DataFrame(rows, columns=["image_id", "label", "rle"], dtype=str)
@@ -96,11 +95,8 @@ def read_binary_mask(path: Path, shape: tuple[int, int]) -> str | None:
     """
     from pycocotools import mask as coco
 
-    try:
-        with Image.open(path) as image:
-            values: NDArray = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise unreadable(path, f"{type(error).__name__}: {error}") from None
+    with open_raster(path) as image:
+        values: NDArray = np.asarray(image if image.mode in ("1", "L", "P", "I") else image.convert("L"))
     if values.shape != shape:
         raise InputError(
             f"{path} has {values.shape[0]}x{values.shape[1]} pixels, its image {shape[0]}x{shape[1]}; "

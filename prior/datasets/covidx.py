@@ -107,16 +107,11 @@ def _read_list(root: Path, side: str, path: Path) -> pd.DataFrame:
                 "correct or remove the line"
             )
         repeats = rows[name]["repeats"] + 1 if name in rows else 0
-        place = {"side": side, "image_id": f"{side}_{name}", "path": files.get(name.lower())}
+        source = files.get(name.lower(), f"{side}/{name}")
+        place = {"side": side, "image_id": f"{side}_{name}", "path": source}
         rows[name] = row | place | {"repeats": repeats}
     if not rows:
         raise InputError(f"{path} has no lines; replace the file")
-    lost = [name for name, row in rows.items() if row["path"] is None]
-    if lost:
-        raise InputError(
-            f"{folder / lost[0]} is listed in {path} but does not exist ({len(lost)} of {len(rows)} images "
-            "are missing); copy the images or remove their lines"
-        )
     return pd.DataFrame(list(rows.values()))
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from prior.datasets import base
 from prior.datasets.cells import IMAGE_SUFFIXES, require, stays_inside
+from prior.datasets.raw_files import whole_ids
 
 NAME = "folder"
 TABLE, BOXES = "images.csv", "boxes.csv"
@@ -36,6 +37,7 @@ def read(root: Path) -> base.RawDataset:
     frame["image_id"] = _image_ids(root, frame, path)
     if frame["patient_id"].notna().any():
         base.require_present(frame, "patient_id", path)
+    frame["patient_id"] = whole_ids(frame["patient_id"])
     has_patients = bool(frame["patient_id"].notna().any())
     frame["patient_id"] = frame["patient_id"].fillna(frame["image_id"])
     frame["study_id"] = frame["study_id"].fillna(frame["image_id"])
@@ -47,7 +49,7 @@ def read(root: Path) -> base.RawDataset:
         name=NAME,
         layout=f"{TABLE} with {BOXES}" if boxes is not None else TABLE,
         root=root,
-        images=_images(frame, path),
+        images=_images(root, frame, path),
         labels=labels,
         boxes=boxes,
         reports=_reports(frame, path),
@@ -56,13 +58,12 @@ def read(root: Path) -> base.RawDataset:
 
 
 def _image_ids(root: Path, frame: pd.DataFrame, path: Path) -> pd.Series:
-    """Return `a_b` of `a/b.png`; every file must be there, below the folder, once."""
+    """Return `a_b` of `a/b.png`; every file must be below the folder and named once."""
     base.require_present(frame, "path", path)
     source = frame["path"]
     require(source.map(stays_inside), frame, "path", f"a path below {root}", path)
     known = source.map(lambda name: Path(name).suffix.lower() in IMAGE_SUFFIXES)
     require(known, frame, "path", f"an image ({', '.join(IMAGE_SUFFIXES)})", path)
-    require(source.map(lambda name: (root / name).is_file()), frame, "path", f"a file in {root}", path)
     ids = source.str.rsplit(".", n=1).str[0].str.replace("/", "_")
     wanted = "an image that no earlier row has (with suffix left out and _ for /)"
     require(~ids.duplicated(), frame, "path", wanted, path)
@@ -76,7 +77,7 @@ def _require_one_each(frame: pd.DataFrame, name: str, path: Path) -> None:
     require(same, frame, name, "what an earlier row of the same study_id says", path)
 
 
-def _images(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _images(root: Path, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     upper = frame.assign(view=frame["view"].str.upper(), sex=frame["sex"].str.upper())
     for name, allowed in (("view", VIEWS), ("sex", tuple(SEXES))):
         good = upper[name].isna() | upper[name].isin(allowed)
@@ -94,7 +95,7 @@ def _images(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             "sex": upper["sex"].map(SEXES),
             "age": age,
             "site": frame["site"],
-            "source": frame["path"],
+            "source": base.find_files(root, frame["path"]),
         }
     )
     return images.assign(official_split=frame["split"]) if frame["split"].notna().any() else images

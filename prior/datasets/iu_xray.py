@@ -112,8 +112,7 @@ def _read_r2gen(root: Path) -> Layout:
     rows = [(_number(item["id"]), name) for item in items for name in item["image_path"]]
     names = pd.Series([name for _, name in rows], dtype=str)
     require_inside(names, path)
-    source = "images/" + names
-    base.require_files(root, source, path)
+    source = base.find_files(root, "images/" + names)
     pictures = pd.DataFrame({"image_id": _stem(names), "source": source}).assign(
         uid=[uid for uid, _ in rows], view=None
     )
@@ -175,7 +174,6 @@ def _located(root: Path, names: pd.Series, folders: tuple[str, ...], listed_in: 
     found = {path.name.lower(): path.name for path in (root / folder).iterdir()}
     actual = names.map(lambda name: found.get(name.lower(), name))
     source = actual if folder == "." else folder + "/" + actual
-    base.require_files(root, source, listed_in)
     return pd.DataFrame({"image_id": _stem(names), "source": source})
 
 

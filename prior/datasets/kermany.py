@@ -7,6 +7,7 @@ import pandas as pd
 
 from prior.datasets import base
 from prior.datasets.png_masks import read_mask
+from prior.datasets.raw_files import require_inside, whole_ids
 
 FOLDER = "kermany_pneumonia"
 FAMILY = "kermany"
@@ -51,7 +52,10 @@ def read_table(root: Path, dataset: str) -> pd.DataFrame:
     base.require_unique(frame, "image", path)
     base.require_values(frame, "subtype", SUBTYPES, path)
     frame = base.to_numbers(frame, ["w", "h"], path)
-    base.require_files(root / FOLDER, frame["image"], path)
+    for name in ("image", "lung_mask"):
+        require_inside(frame[name].dropna(), path)
+    frame["image"] = base.find_files(root / FOLDER, frame["image"])
+    frame["patient_id"] = whole_ids(frame["patient_id"])
     return frame.assign(image_id=frame["image"].str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from prior.datasets import base
+from prior.datasets.raw_files import require_digits, require_inside, whole_ids
 from prior.errors import InputError
 
 PREFIX = "mimic-cxr-2.0.0"
@@ -40,7 +41,10 @@ def read(root: Path) -> base.RawDataset:
     """
     base.require_folder(root, "mimic_cxr", f"the files/ tree and the {PREFIX}-*.csv tables")
     metadata = _table(root, "metadata", ["dicom_id", *KEYS, "ViewPosition", "StudyDate", "StudyTime"])
-    base.require_unique(metadata, "dicom_id", base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr"))
+    path = base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr")
+    base.require_unique(metadata, "dicom_id", path)
+    # as numbers, since times lack their leading zeros
+    metadata = base.to_numbers(metadata, ["StudyDate", "StudyTime"], path)
     images = _images(root, metadata)
     layout, reports, dropped = _reports(root, images)
     labels = images[["image_id", "study_id"]].merge(_labels(root), on="study_id", how="left")
@@ -61,17 +65,23 @@ def _table(root: Path, kind: str, required: list[str]) -> pd.DataFrame:
     frame = base.read_csv(path, required)
     for name in [name for name in required if name.endswith("_id")]:
         base.require_present(frame, name, path)
+        frame[name] = whole_ids(frame[name])
+    for name in [name for name in KEYS if name in required]:
+        require_digits(frame, name, path)
     return frame
 
 
 def _images(root: Path, metadata: pd.DataFrame) -> pd.DataFrame:
     path = base.find_csv(root, f"{PREFIX}-split", "mimic_cxr")
+    table = base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr")
     split = _table(root, "split", ["dicom_id", "split"])
     base.require_values(split, "split", SPLITS, path)
+    base.require_unique(split, "dicom_id", path)
     frame = metadata.merge(split[["dicom_id", "split"]], on="dicom_id", how="left")
     patient, study = frame["subject_id"], frame["study_id"]
     source = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/" + frame["dicom_id"] + ".jpg"
-    base.require_files(root, source, base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr"))
+    require_inside(source, table)
+    source = base.find_files(root, source)
     return pd.DataFrame(
         {
             "image_id": frame["dicom_id"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prior.data.pixels import Picture, load_pixels, unreadable
+from prior.data.pixels import Picture, dicom_errors, load_pixels
 from prior.datasets import base
 from prior.datasets.mimic_cxr import FINDINGS, KEYS, PREFIX, SPLITS, VIEWS
 from prior.datasets.raw_files import require_digits, require_inside, whole_ids
@@ -35,7 +35,7 @@ def read(root: Path) -> base.RawDataset:
         frame[name] = whole_ids(frame[name])
         require_digits(frame, name, path)
     require_inside(frame["path"], path)
-    base.require_files(root, frame["path"], path)
+    frame["path"] = base.find_files(root, frame["path"])
     tables = {kind: _table(root, kind) for kind in ("metadata", "split", "chexpert")}
     images = _images(frame, tables)
     tree, reports, dropped = _reports(root, images)
@@ -58,11 +58,9 @@ def load_view(path: Path, at_least: int = 0) -> Picture:
     picture = load_pixels(path, at_least)
     import pydicom
 
-    try:
+    with dicom_errors(path):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ViewPosition"])
         written = str(header.get("ViewPosition", "") or "").strip()
-    except Exception as error:  # damaged headers raise many unrelated types
-        raise unreadable(path, f"{type(error).__name__}: {error}") from None
     return replace(picture, header=picture.header | {"view": VIEWS.get(written, "OTHER")})
 
 
@@ -83,6 +81,8 @@ def _table(root: Path, kind: str) -> pd.DataFrame | None:
     base.require_unique(frame, key, path)
     if kind == "split":
         base.require_values(frame, "split", SPLITS, path)
+    if kind == "metadata":  # as numbers, since times lack their leading zeros
+        frame = base.to_numbers(frame, ["StudyDate", "StudyTime"], path)
     return frame
 
 

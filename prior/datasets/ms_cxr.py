@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prior.data.pixels import image_shape
 from prior.datasets import base
 from prior.datasets.mimic_cxr import PREFIX, SPLITS, VIEWS
-from prior.datasets.object_cxr import raster_shape
 from prior.datasets.raw_files import read_json, require_inside, require_list, storable, whole_ids
 from prior.errors import InputError
 
@@ -130,11 +130,11 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _images(root: Path, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    base.require_files(root, rows["path"].drop_duplicates(), path)
     first = rows.drop_duplicates("image_id").reset_index(drop=True)
+    first["path"] = base.find_files(root, first["path"])
     for source, width, height in zip(first["path"], *(first[name] for name in SIZE), strict=True):
-        if not source.lower().endswith(".dcm") and raster_shape(root / source) != (height, width):
-            found = raster_shape(root / source)
+        found = image_shape(root / source)
+        if found is not None and found != (height, width):
             raise InputError(
                 f"{root / source} has {found[1]} x {found[0]} pixels, {path.name} says {width:g} x "
                 f"{height:g}; boxes are in pixels of the originals: use images that were not resized"

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prior.data.pixels import image_shape
 from prior.data.splits import bucket, split_of
 from prior.datasets import base, nih_images
-from prior.datasets.cells import index_images, require, require_indexed
-from prior.datasets.object_cxr import raster_shape
+from prior.datasets.cells import index_images, indexed_or, require
 from prior.errors import InputError
 
 NAME = "nih_chestxray14"
@@ -41,7 +41,7 @@ def read(root: Path) -> base.RawDataset:
     frame = _read_table(path)
     folders = [root / "images", *sorted(root.glob("images_*"))]
     found = index_images(root, [inner for folder in folders for inner in (folder, folder / "images")])
-    source = require_indexed(frame["image_id"], found, root, path)
+    source = indexed_or(frame["image_id"], found, "images/{}.png")
     images = nih_images.image_records(frame.assign(image=source)).assign(source=source)
     official, lists = _official(root, frame)
     boxes, unlisted = _boxes(root, found, set(frame["image_id"]))
@@ -150,7 +150,12 @@ def _boxes(root: Path, found: dict[str, str], listed: set[str]) -> tuple[pd.Data
     base.require_boxes(boxes, path)
     known = boxes["image_id"].isin(listed)
     boxes = boxes[known].reset_index(drop=True)
-    shapes = {name: raster_shape(root / found[name]) for name in boxes["image_id"].unique()}
+    shapes = {
+        name: shape
+        for name in boxes["image_id"].unique()
+        if name in found and (shape := image_shape(root / found[name])) is not None
+    }
+    boxes = boxes[boxes["image_id"].isin(list(shapes))].reset_index(drop=True)
     for side, axis in (("x_min", 1), ("x_max", 1), ("y_min", 0), ("y_max", 0)):
         boxes[side] *= boxes["image_id"].map({name: shape[axis] / FRAME for name, shape in shapes.items()})
     return boxes, int((~known).sum())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from prior.datasets import base
+from prior.datasets.raw_files import require_inside, whole_ids
 
 FOLDER = "nih_chestxray14"
 FAMILY = "nih"
@@ -44,7 +45,9 @@ def read_table(root: Path, dataset: str) -> pd.DataFrame:
     base.require_values(frame, "view", ("AP", "PA"), path)
     base.require_values(frame, "sex", ("F", "M"), path)
     frame = base.to_numbers(frame, ["follow_up", "age", "w", "h"], path)
-    base.require_files(root / FOLDER, frame["image"], path)
+    require_inside(frame["image"], path)
+    frame["image"] = base.find_files(root / FOLDER, frame["image"])
+    frame["patient_id"] = whole_ids(frame["patient_id"])
     return frame.assign(image_id=image_ids(frame["image"]))
 
 

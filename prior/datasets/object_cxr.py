@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from prior.data.pixels import unreadable
+from prior.data.pixels import image_shape
 from prior.datasets import base
+from prior.datasets.raw_files import require_inside
 from prior.errors import InputError
 
 LISTS = {"train": "train", "dev": "validation", "test": "test"}
@@ -49,7 +49,8 @@ def _read_list(root: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
     base.require_present(frame, "image_name", path)
     base.require_unique(frame, "image_name", path)
     source = name + "/" + frame["image_name"]
-    base.require_files(root, source, path)
+    require_inside(source, path)
+    source = base.find_files(root, source)
     ids = (name + "_" + frame["image_name"].str.rsplit(".", n=1).str[0]).tolist()
     boxes, masks = [], []
     for position, (image, file, text) in enumerate(zip(ids, source, frame["annotation"], strict=True)):
@@ -59,10 +60,10 @@ def _read_list(root: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
             shapes = parse_annotation(text)
         except ValueError as error:
             raise InputError(f"{path}, line {position + 2}, column 'annotation': {error}") from None
-        height, width = raster_shape(root / file)
-        for shape in shapes:
-            boxes.append((image, LABEL, *(float(side) for side in bounds(shape))))
-            masks.append((image, LABEL, shape_to_rle(shape, height, width)))
+        boxes += [(image, LABEL, *(float(side) for side in bounds(shape))) for shape in shapes]
+        size = image_shape(root / file)
+        if size is not None:
+            masks += [(image, LABEL, shape_to_rle(shape, *size)) for shape in shapes]
     images = pd.DataFrame(
         {
             "image_id": ids,
@@ -132,12 +133,3 @@ def shape_to_rle(shape: Shape, height: int, width: int) -> str:
         outline = np.array(numbers, dtype=float).reshape(-1, 2)
     packed = coco.frPyObjects([outline.ravel().tolist()], height, width)
     return str(packed[0]["counts"].decode("ascii"))
-
-
-def raster_shape(path: Path) -> tuple[int, int]:
-    """Return height and width of a JPEG or PNG from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, ValueError, SyntaxError) as error:
-        raise unreadable(path, f"{type(error).__name__}: {error}") from None

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from prior.data.pixels import unreadable
+from prior.data.pixels import open_raster
 from prior.errors import InputError
 
 
@@ -24,11 +23,8 @@ def read_mask(path: Path, height: int, width: int) -> str:
 
     if not path.is_file():
         raise InputError(f"{path} does not exist; copy the mask or remove its row")
-    try:
-        with Image.open(path) as image:
-            values = np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise unreadable(path, f"{type(error).__name__}: {error}") from None
+    with open_raster(path) as image:
+        values = np.asarray(image.convert("L"))
     if values.shape != (height, width):
         raise InputError(
             f"{path} has {values.shape[0]}x{values.shape[1]} pixels, its image {height}x{width}; "

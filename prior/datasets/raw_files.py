@@ -114,5 +114,5 @@ def storable(text: str) -> str:
 
 
 def whole_ids(column: pd.Series) -> pd.Series:
-    """Return ids as text without the `.0` that they get where a table was saved with a missing id."""
-    return column.str.removesuffix(".0")
+    """Return ids without the `.0` that numbers get where a table was saved with a missing one."""
+    return column.str.replace(r"^(\d+)\.0$", r"\1", regex=True)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from prior.datasets import base
 from prior.datasets.nih_match import find_patients
+from prior.datasets.raw_files import require_inside
 
 IMAGES = "stage_2_train_images"
 LABELS = "stage_2_train_labels.csv"
@@ -34,8 +35,9 @@ def read(root: Path) -> base.RawDataset:
     match = find_patients(root, "patientId")
     patients = None if match is None else match[0]
     names = [name for name in targets.index if patients is None or name in patients]
-    source = pd.Series([f"{IMAGES}/{name}.dcm" for name in names])
-    base.require_files(root, source, path)
+    source = pd.Series([f"{IMAGES}/{name}.dcm" for name in names], dtype=str)
+    require_inside(source, path)
+    source = base.find_files(root, source)
     return base.RawDataset(
         name="rsna",
         layout="Kaggle stage 2 " + (f"with {match[1]}" if match else "without patient key"),

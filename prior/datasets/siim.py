@@ -1,70 +1,128 @@
-"""SIIM-ACR Pneumothorax Segmentation, stage 1 (UID names) and stage 2 layouts."""
+"""SIIM-ACR Pneumothorax Segmentation in its three layouts: stage 1 (UID names), stage 2, and a PNG copy."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from prior.data.pixels import unreadable
+from prior.data.pixels import image_shape
 from prior.datasets import base
+from prior.datasets.cells import require
 from prior.datasets.nih_match import find_patients
+from prior.datasets.png_masks import read_mask
 from prior.datasets.published_lists import recognise
+from prior.datasets.raw_files import require_inside
 from prior.errors import InputError
 
 NO_MASK = "-1"
+LABEL = "Pneumothorax"
+RLE_LAYOUTS = (
+    ("train-rle.csv", ("dicom-images-train", "dicom-images-test"), "stage 1, UID names"),
+    ("stage_2_train.csv", ("stage_2_images",), "stage 2"),
+)
+PNG_LISTS = {"stage_1_train_images.csv": "train", "stage_1_test_images.csv": "test"}
+PNG_FOLDER = "siim-acr-pneumothorax"
+EXPECTED = "; ".join(
+    [f"{table} beside {folders[0]}/" for table, folders, _ in RLE_LAYOUTS]
+    + [f"{next(iter(PNG_LISTS))} beside png_images/ and png_masks/"]
+)
 
 
 def read(root: Path) -> base.RawDataset:
-    """Read images and run-length masks; several rows of one image are kept as several masks.
+    """Read images and masks; several run-length rows of one image are kept as several masks.
 
     Patients are known if the folder also says which NIH images these are (`nih_match.find_patients`).
 
     Raises:
-        InputError: a table, column, value or image file is missing or wrong.
+        InputError: a table, column, value or mask is missing or wrong.
     """
-    base.require_folder(root, "siim", "dicom-images-train/ and train-rle.csv, or stage_2_images/")
-    table, folder, layout = _find_layout(root)
+    base.require_folder(root, "siim", EXPECTED)
+    for table, folders, layout in RLE_LAYOUTS:
+        path = next((root / name for name in (table, f"{table}.gz") if (root / name).is_file()), None)
+        if path is not None and (root / folders[0]).is_dir():
+            return _read_rle(root, path, folders, layout)
+    for folder in (root, root / PNG_FOLDER):
+        if (folder / next(iter(PNG_LISTS))).is_file():
+            return _read_png(folder)
+    raise InputError(f"{root} is no SIIM-ACR folder; expected {EXPECTED}")
+
+
+def _read_rle(root: Path, table: Path, folders: tuple[str, ...], layout: str) -> base.RawDataset:
     frame = base.read_csv(table, ["ImageId", "EncodedPixels"])
     base.require_present(frame, "ImageId", table)
     base.require_present(frame, "EncodedPixels", table)
-    files = {path.stem: path.relative_to(root).as_posix() for path in sorted(folder.rglob("*.dcm"))}
-    match = find_patients(root, "ImageId")
-    patients = None if match is None else match[0]
+    plain = ~frame["ImageId"].str.contains("/", regex=False)
+    require(plain, frame, "ImageId", "the name of an image without folder and ending", table)
+    found = {
+        path.stem: path.relative_to(root).as_posix()
+        for folder in folders
+        for path in sorted((root / folder).rglob("*"))
+        if path.suffix.lower() == ".dcm"
+    }
     listed = frame["ImageId"].drop_duplicates().tolist()
+    files = {name: found.get(name, f"{folders[0]}/{name}.dcm") for name in listed}
+    patients, matched = _patients(root)
     names = [name for name in listed if patients is None or name in patients]
-    lost = [name for name in names if name not in files]
-    if lost:
-        raise InputError(
-            f"{folder}: image {lost[0]}.dcm of {table} does not exist ({len(lost)} of {len(names)} are "
-            "missing); copy the images or remove their rows"
-        )
     masked = (frame["EncodedPixels"] != NO_MASK) & frame["ImageId"].isin(names)
     masks = _masks(frame[masked], root, files, table)
-    positive = set(masks["image_id"])
+    positive = set(frame.loc[masked, "ImageId"])
     return base.RawDataset(
         name="siim",
-        layout=layout + (f", with {match[1]}" if match else ", without patient key"),
+        layout=f"{layout}, {matched}",
         root=root,
         images=_images(names, patients, files),
-        labels=pd.DataFrame({"image_id": names, "Pneumothorax": [float(n in positive) for n in names]}),
+        labels=pd.DataFrame({"image_id": names, LABEL: [float(name in positive) for name in names]}),
         masks=masks,
-        patient_family=None if match is None else "nih",
+        patient_family=None if patients is None else "nih",
         table_rows=frame["ImageId"],
-        dropped=_dropped(files, set(listed), set(names)),
+        dropped=_dropped(found | files, set(listed), set(names)),
         notes={table.name: recognise(table, "siim", "all")},
     )
 
 
-def _find_layout(root: Path) -> tuple[Path, Path, str]:
-    known = (
-        ("train-rle.csv", "dicom-images-train", "stage 1, UID names"),
-        ("stage_2_train.csv", "stage_2_images", "stage 2"),
+def _read_png(folder: Path) -> base.RawDataset:
+    """Read the PNG copy, whose lists give each file its ImageId of stage 1."""
+    parts = []
+    for name, side in PNG_LISTS.items():
+        path = folder / name
+        frame = base.read_csv(path, ["new_filename", "ImageId", "has_pneumo"])
+        for column in ("new_filename", "ImageId", "has_pneumo"):
+            base.require_present(frame, column, path)
+        for column in ("new_filename", "ImageId"):
+            base.require_unique(frame, column, path)
+        base.require_values(frame, "has_pneumo", ("0", "1"), path)
+        require_inside(frame["new_filename"], path)
+        parts.append(frame.assign(side=side))
+    rows = pd.concat(parts, ignore_index=True)
+    twice = rows["ImageId"][rows["ImageId"].duplicated()]
+    if len(twice):
+        raise InputError(f"{folder}: image {twice.iloc[0]} is in both lists; use the lists as released")
+    sources = base.find_files(folder, "png_images/" + rows["new_filename"])
+    files = dict(zip(rows["ImageId"], sources, strict=True))
+    patients, matched = _patients(folder)
+    rows = rows if patients is None else rows[rows["ImageId"].isin(list(patients))]
+    names = rows["ImageId"].tolist()
+    masks = []
+    positive = rows[rows["has_pneumo"] == "1"]
+    for name, file in zip(positive["ImageId"], positive["new_filename"], strict=True):
+        shape = image_shape(folder / files[name])
+        if shape is not None:
+            masks.append((name, LABEL, read_mask(folder / "png_masks" / file, *shape)))
+    return base.RawDataset(
+        name="siim",
+        layout=f"PNG copy, {matched}",
+        root=folder,
+        images=_images(names, patients, files).assign(official_split=rows["side"].to_numpy()),
+        labels=pd.DataFrame({"image_id": names, LABEL: rows["has_pneumo"].astype(float).to_numpy()}),
+        masks=pd.DataFrame(masks, columns=["image_id", "label", "rle"], dtype=str),
+        patient_family=None if patients is None else "nih",
+        dropped=_dropped(files, set(files), set(names)),
     )
-    for table, folder, layout in known:
-        if (root / table).is_file() and (root / folder).is_dir():
-            return root / table, root / folder, layout
-    expected = "; ".join(f"{table} beside {folder}/" for table, folder, _ in known)
-    raise InputError(f"{root} is no SIIM-ACR folder; expected {expected}")
+
+
+def _patients(root: Path) -> tuple[dict[str, str] | None, str]:
+    match = find_patients(root, "ImageId")
+    return (None, "without patient key") if match is None else (match[0], f"with {match[1]}")
 
 
 def _dropped(files: dict[str, str], listed: set[str], used: set[str]) -> list[dict[str, str]]:
@@ -95,15 +153,18 @@ def _images(names: list[str], patients: dict[str, str] | None, files: dict[str, 
 
 def _masks(frame: pd.DataFrame, root: Path, files: dict[str, str], table: Path) -> pd.DataFrame:
     rows = []
-    shapes: dict[str, tuple[int, int]] = {}
+    shapes: dict[str, tuple[int, int] | None] = {}
     for position, name, encoded in zip(frame.index, frame["ImageId"], frame["EncodedPixels"], strict=True):
         if name not in shapes:
-            shapes[name] = dicom_shape(root / files[name])
+            shapes[name] = image_shape(root / files[name])
+        shape = shapes[name]
+        if shape is None:
+            continue
         try:
-            rle = relative_to_coco(encoded, *shapes[name])
+            rle = relative_to_coco(encoded, *shape)
         except ValueError as error:
             raise InputError(f"{table}, line {int(position) + 2}, column 'EncodedPixels': {error}") from None
-        rows.append((name, "Pneumothorax", rle))
+        rows.append((name, LABEL, rle))
     return pd.DataFrame(rows, columns=["image_id", "label", "rle"], dtype=str)
 
 
@@ -128,14 +189,3 @@ def relative_to_coco(encoded: str, height: int, width: int) -> str:
         raise ValueError(f"the runs cover {sum(counts)} pixels, the image {height}x{width} has fewer")
     packed = coco.frPyObjects({"size": [height, width], "counts": [*counts, rest]}, height, width)
     return str(packed["counts"].decode("ascii"))
-
-
-def dicom_shape(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a DICOM file from its header."""
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-        return int(header.Rows), int(header.Columns)
-    except Exception as error:  # damaged headers raise many unrelated types
-        raise unreadable(path, f"{type(error).__name__}: {error}") from None

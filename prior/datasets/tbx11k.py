@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from prior.data.files import read_json
+from prior.data.pixels import image_shape
 from prior.datasets import base
 from prior.datasets.cells import index_images, stays_inside
-from prior.datasets.object_cxr import raster_shape
 from prior.errors import InputError
 
 NAME = "tbx11k"
@@ -60,7 +60,7 @@ def read(root: Path) -> base.RawDataset:
         name=NAME,
         layout=f"boxes from {'json' if as_json else 'xml'}, lists " + ", ".join(SIDES),
         root=folder,
-        images=_images(frame, ids),
+        images=_images(folder, frame, ids),
         labels=_labels(frame["file"], ids, marked),
         boxes=marked.assign(image_id=marked["file"].map(boxes_of))[["image_id", "label", *CORNERS]],
         dropped=[{"source": source, "reason": "test image without label"} for source in tests.values()],
@@ -93,7 +93,7 @@ def _read_json(folder: Path, side: str) -> tuple[list[str], list[Box]]:
             raise InputError(f"{where}: bbox has {len(sides)} numbers instead of 4; correct it")
         x, y, width, height = sides
         boxes.append(_box(files[image], names.get(category), (x, y, x + width, y + height), where))
-    return [_checked(folder, file, path) for file in files.values()], boxes
+    return [_checked(file, path) for file in files.values()], boxes
 
 
 def _read_xml(folder: Path, side: str) -> tuple[list[str], list[Box]]:
@@ -106,7 +106,7 @@ def _read_xml(folder: Path, side: str) -> tuple[list[str], list[Box]]:
         lines = path.read_text(encoding="utf-8").split()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no list of images ({error}); replace the file") from None
-    files = [_checked(folder, line.removeprefix("imgs/"), path) for line in lines]
+    files = [_checked(line.removeprefix("imgs/"), path) for line in lines]
     boxes: list[Box] = []
     for file in [file for file in files if file.startswith("tb/")]:
         marks = folder / "annotations" / "xml" / f"{Path(file).stem}.xml"
@@ -131,8 +131,10 @@ def _read_voc(path: Path, image: Path) -> list[tuple[str | None, Sides]]:
             raise ValueError("size is not above 0")
     except (ElementTree.ParseError, ValueError) as error:
         raise InputError(f"{path} is no VOC annotation ({error}); replace the file") from None
-    height, width = raster_shape(image)
-    x, y = width / original[0], height / original[1]
+    shape = image_shape(image)
+    if shape is None:
+        return []
+    x, y = shape[1] / original[0], shape[0] / original[1]
     return [(name, (a * x, b * y, c * x, d * y)) for name, (a, b, c, d) in found]
 
 
@@ -146,18 +148,13 @@ def _box(file: str, category: Any, sides: Sides, where: str) -> Box:
     return (file, LABELS[category], *sides)
 
 
-def _checked(folder: Path, file: str, listed_in: Path) -> str:
+def _checked(file: str, listed_in: Path) -> str:
     if not stays_inside(file) or file.split("/")[0] not in KINDS:
         raise InputError(f"{listed_in}: {file!r} is not below {', '.join(KINDS)}; use the file as released")
-    if not (folder / "imgs" / file).is_file():
-        raise InputError(
-            f"{folder / 'imgs' / file} is listed in {listed_in} but does not exist; "
-            "copy the images or remove their entries"
-        )
     return file
 
 
-def _images(frame: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+def _images(folder: Path, frame: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": ids,
@@ -168,7 +165,7 @@ def _images(frame: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
             "sex": None,
             "age": np.nan,
             "site": None,
-            "source": "imgs/" + frame["file"],
+            "source": base.find_files(folder, "imgs/" + frame["file"]),
             "official_split": frame["official_split"],
         }
     )

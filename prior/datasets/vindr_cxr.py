@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from prior.data.splits import bucket, split_of
 from prior.datasets import base
-from prior.datasets.cells import index_images, require, require_indexed
+from prior.datasets.cells import index_images, indexed_or, require
 from prior.errors import InputError
 
 NAME = "vindr_cxr"
@@ -115,7 +115,9 @@ def _records(
     root: Path, votes: pd.DataFrame, readers: pd.Series, side: str, path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the images and labels of one row of votes an image."""
-    source = require_indexed(votes["image_id"], index_images(root, [root / side]), root, path)
+    wanted = "the name of an image without folder and ending"
+    require(~votes["image_id"].str.contains(r"[/\\]"), votes, "image_id", wanted, path)
+    source = indexed_or(votes["image_id"], index_images(root, [root / side]), f"{side}/{{}}.dicom")
     labels = votes[["image_id"]].copy()
     for name in [name for name in FINDINGS if name in votes]:
         agreed = votes[name] >= np.minimum(readers, READERS_AGREE)

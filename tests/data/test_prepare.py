@@ -123,7 +123,7 @@ def test_an_image_that_will_not_open_is_named_or_dropped(tmp_path):
         prepare("mimic_cxr", root, tmp_path / "out", 16)
     manifest = prepare("mimic_cxr", root, tmp_path / "out", 16, max_unreadable=1)
     assert {key: manifest["dropped"][0][key] for key in ("reason", "count")} == {
-        "reason": "image will not open",
+        "reason": "image will not open: it is no image",
         "count": 1,
     }
     data = PreparedDataset(tmp_path / "out")

@@ -111,6 +111,20 @@ def coco(change_content):
     return change
 
 
+def missing(image: str, count: int | str = "*") -> str:
+    return (
+        f"ROOT/{image} is listed but does not exist (1 of {count} images are missing, 0 may be); "
+        "copy the images or remove their rows"
+    )
+
+
+def unopened(image: str, many: bool = False) -> str:
+    return (
+        f"{'*' if many else '1 of 60'} images will not open (allowed: 0); the first is ROOT/{image}: "
+        "the image cannot be decoded (*); replace the file or remove its row"
+    )
+
+
 ENTRY, BBOX = "Data_Entry_2017.csv", "BBox_List_2017.csv"
 NIH_WORDS = (
     "some of Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|"
@@ -167,8 +181,7 @@ NIH = {
     ),
     "no image": (
         remove("images_003/images/*.png"),
-        f"ROOT: image 00000003_000 of ROOT/{ENTRY} does not exist (1 of 60 are missing); "
-        "copy the images or remove their rows",
+        missing("images/00000003_000.png", 60),
     ),
     "image twice": (
         lambda root: Image.new("L", (9, 9)).save(root / "images_001" / "00000003_000.png"),
@@ -189,9 +202,7 @@ NIH = {
     ),
     "truncated": (
         halve("images_003/images/*.png"),
-        "1 of 60 images will not open; the first is ROOT/images_003/images/00000003_000.png: "
-        "the image cannot be "
-        "decoded (*); replace the file or remove its row",
+        unopened("images_003/images/00000003_000.png"),
     ),
 }
 FIRST = "scans/P0000/V00000.jpg"
@@ -207,7 +218,7 @@ FOLDER = {
     ),
     "no such image": (
         cell("images.csv", "path", "scans/ghost.png", line=2),
-        "ROOT/images.csv, line 2, column 'path': 'scans/ghost.png' is not a file in ROOT; correct this cell",
+        missing("scans/ghost.png", 60),
     ),
     "climbs out": (
         cell("images.csv", "path", "../other.png", line=2),
@@ -273,8 +284,7 @@ FOLDER = {
     ),
     "truncated": (
         halve(FIRST),
-        f"1 of 60 images will not open; the first is ROOT/{FIRST}: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened(FIRST),
     ),
 }
 
@@ -311,8 +321,7 @@ VINDR = {
     ),
     "no image": (
         remove("train/*.dicom"),
-        f"ROOT: image * of ROOT/{LABELS} does not exist (1 of * are missing); copy the images "
-        "or remove their rows",
+        missing("train/*.dicom"),
     ),
     "box of no image": (
         cell(MARKS, "image_id", "../ghost"),
@@ -325,8 +334,8 @@ VINDR = {
     ),
     "climbs out": (
         cell(LABELS, "image_id", "../../ghost"),
-        f"ROOT: image ../../ghost of ROOT/{LABELS} does not exist (1 of * are missing); "
-        "copy the images or remove their rows",
+        f"ROOT/{LABELS}, line 3, column 'image_id': '../../ghost' is not the name of an image without folder "
+        "and ending; correct this cell",
     ),
     "in both tables": (
         image_in_both_tables,
@@ -340,8 +349,7 @@ VINDR = {
     "latin-1": (latin1(LABELS), f"ROOT/{LABELS} cannot be read as csv (*); replace the file"),
     "truncated": (
         halve("train/*.dicom"),
-        "1 of 60 images will not open; the first is ROOT/train/*.dicom: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("train/*.dicom"),
     ),
 }
 LIST = "train_COVIDx9A.txt"
@@ -380,8 +388,7 @@ COVIDX = {
     ),
     "no image": (
         remove("train/*.jpg"),
-        f"ROOT/train/*.jpg is listed in ROOT/{LIST} but does not exist (1 of * images are missing); "
-        "copy the images or remove their lines",
+        missing("train/*.jpg"),
     ),
     "latin-1": (latin1(LIST), f"ROOT/{LIST} is no text (*codec*); replace the file"),
     "empty": (
@@ -390,8 +397,7 @@ COVIDX = {
     ),
     "truncated": (
         halve("train/*.jpg"),
-        "1 of 60 images will not open; the first is ROOT/train/*.jpg: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("train/*.jpg"),
     ),
 }
 JSON = "TBX11K/annotations/json/TBX11K_train.json"
@@ -431,8 +437,7 @@ TBX = {
     ),
     "no image": (
         coco(lambda content: content["images"][0].update(file_name="tb/ghost.png")),
-        f"ROOT/TBX11K/imgs/tb/ghost.png is listed in ROOT/{JSON} but does not exist; "
-        "copy the images or remove their entries",
+        missing("TBX11K/imgs/tb/ghost.png"),
     ),
     "latin-1": (
         latin1(JSON),
@@ -444,8 +449,7 @@ TBX = {
     ),
     "truncated": (
         halve("TBX11K/imgs/sick/*.png"),
-        "* images will not open; the first is ROOT/TBX11K/imgs/sick/*.png: the image cannot be decoded (*); "
-        "replace the file or remove its row",
+        unopened("TBX11K/imgs/sick/*.png", many=True),
     ),
 }
 ANNOTATED = "covid_rural_annot"
@@ -491,9 +495,7 @@ RURAL = {
     ),
     "truncated": (
         halve(f"{ANNOTATED}/jpgs/*.jpg"),
-        f"1 of 60 images will not open; the first is ROOT/{ANNOTATED}/jpgs/*.jpg: the image "
-        "cannot be decoded "
-        "(*); replace the file or remove its row",
+        unopened(f"{ANNOTATED}/jpgs/*.jpg"),
     ),
 }
 TABLES = {

@@ -184,7 +184,7 @@ BROKEN = [
     ),
     (
         lambda root: (root / first(root, "path")).unlink(),
-        f"ROOT/{{path}} is listed in ROOT/{CSV} but does not exist (1 of {{images}} images are missing); "
+        "ROOT/{path} is listed but does not exist (1 of {images} images are missing, 0 may be); "
         "copy the images or remove their rows",
     ),
     (

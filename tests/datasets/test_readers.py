@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco
 
+from prior.data.prepare import prepare
 from prior.datasets import READERS, load_reader
 from prior.datasets.chexpert import FINDINGS, FIVE, select_5x200
 from prior.datasets.object_cxr import bounds, parse_annotation, shape_to_rle
@@ -155,7 +156,7 @@ def edit(path, **changes):
         ),
         ("mimic_cxr", "mimic-cxr-2.0.0-split.csv", {"split": "dev"}, r"line 3, column 'split': 'dev'"),
         ("mimic_cxr", "mimic-cxr-2.0.0-metadata.csv", {"dicom_id": "d000-0"}, "no earlier row"),
-        ("mimic_cxr", "mimic-cxr-2.0.0-metadata.csv", {"dicom_id": "ghost"}, r"ghost\.jpg is listed in"),
+        ("mimic_cxr", "mimic-cxr-2.0.0-metadata.csv", {"dicom_id": "ghost"}, r"ghost\.jpg is listed but"),
         ("chexpert", "CheXpert-v1.0-small/train.csv", {"Fracture": "yes"}, "'yes' is not a number"),
         ("chexpert", "CheXpert-v1.0-small/train.csv", {"Path": "x.jpg"}, "line 3, column 'Path'"),
         ("rsna", "stage_2_train_labels.csv", {"Target": "3"}, "line 3, column 'Target': '3'"),
@@ -169,7 +170,7 @@ def test_a_wrong_cell_is_named(tmp_path, name, file, changes, message):
     root = getattr(trees, name)(tmp_path)
     edit(root / file, **changes)
     with pytest.raises(InputError, match=message):
-        load_reader(name).read(root)
+        prepare(name, root, tmp_path / "out", 16)
 
 
 @pytest.mark.parametrize(
