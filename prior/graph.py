@@ -213,10 +213,12 @@ class Graph:
         }
 
     def table_settings(self) -> dict[str, Any]:
-        """The same, and the published figures that stand beside real results: they are no code."""
+        """The same, and what is no code: metrics of the protocols, figures beside real results."""
         found = self.results_settings()
         text = b"" if found["simulated"] else PUBLISHED.read_bytes()
-        return {**found, "lovt18": self.has_lovt18(), "published": hashlib.sha256(text).hexdigest()[:16]}
+        metrics = {stem: self.protocol(stem).knobs.get("metrics") for stem in self.evaluations}
+        found |= {"lovt18": self.has_lovt18(), "metrics": metrics}
+        return {**found, "published": hashlib.sha256(text).hexdigest()[:16]}
 
     def subgroup_settings(self) -> dict[str, Any]:
         """Whose predictions are split by subgroup, and the resamples behind the intervals."""

@@ -122,6 +122,11 @@ def contamination(trained_on: Sequence[Mapping[str, Any]], dataset: str, preset:
     return max(marks, key=MARKS.index)
 
 
+def archive_of(dataset: str) -> str:
+    """Return the hospital archive that a data set's films come from; one that is not known has its own."""
+    return DATASETS[dataset].archive if dataset in DATASETS else dataset
+
+
 def _mark(entry: Mapping[str, Any], tested: Films, preset: str) -> Mark:
     name = entry["corpus"]
     if name in CRAWLS:

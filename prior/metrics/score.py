@@ -22,6 +22,8 @@ from prior.metrics.rows import ROW_COLUMNS
 from prior.metrics.segmentation import segmentation_metrics
 
 N_RESAMPLES = 2000
+BESIDE_METADATA = "linear"
+"""Setting that a probe of view, sex and age is fitted like, and beside which it stands."""
 COLUMNS = {
     "classification": ["image_id", "patient_id", "finding", "score", "label"],
     "zero_shot": ["image_id", "patient_id", "finding", "score", "label"],
@@ -96,6 +98,7 @@ def _description(info: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         "task": task,
         "dataset": info["dataset"],
         "protocol": info["protocol"],
+        "setting": info["setting"],
         "split": _split(info),
         "head": "" if info.get("head") in (None, "none") else info["head"],
         "frozen": bool(info.get("frozen", True)),
@@ -161,7 +164,7 @@ class Scorer:
         self.n_resamples = n_resamples
         self.source = f"{info['dataset']}|{self.shared['split']}|{seed}"
         if info.get("knobs", {}).get("feature") == "metadata":
-            self.shared = _baseline_description(self.shared, "metadata_only")
+            self.shared = _baseline_description(self.shared, "metadata_only") | {"setting": BESIDE_METADATA}
         self.asked = info.get("knobs", {}).get("metrics", ())
         self.baselines_done: set[tuple[str, str, int]] = set()
 

@@ -29,7 +29,8 @@ def ablations(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
         replicates: [rows, B].
     """
     # Variants of `imported` are encoders of many methods.
-    chosen = primary(rows[~rows["method"].isin([*WITHOUT_ENCODER, "imported"])])
+    chosen = primary(rows)
+    chosen = chosen[~chosen["method"].isin([*WITHOUT_ENCODER, "imported"])]
     chosen = chosen[chosen.groupby("method")["variant"].transform("nunique") > 1]
     found: list[dict[str, Any]] = []
     for (method, data), of_method in chosen.groupby(["method", "pretraining_data"]):

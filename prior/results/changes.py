@@ -112,7 +112,8 @@ def _verdicts(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _roles(rows: pd.DataFrame) -> pd.Series:
-    leading = rows.index.isin(primary(rows[~rows["task"].isin(DIAGNOSTIC_TASKS)]).index)
+    chosen = primary(rows)
+    leading = rows.index.isin(chosen.index[~chosen["task"].isin(DIAGNOSTIC_TASKS)])
     return pd.Series(
         np.select([leading, rows["finding"] == ""], ROLES[:2], ROLES[2]), index=rows.index, dtype=object
     )

@@ -24,7 +24,7 @@ from prior.metrics.rows import (
 )
 from prior.results.ablations import ablations
 from prior.results.aggregate import fold_averaged, load_scores
-from prior.results.contamination import contaminations
+from prior.results.contamination import contaminations, strongest
 from prior.results.differences import differences
 from prior.results.marks import marks
 from prior.results.ranks import ranks
@@ -69,6 +69,7 @@ def aggregate(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
                 **counts,
                 "pretrain_seed": first["pretrain_seed"] if same_pretraining else None,
                 "n_train": group["n_train"].mean(),
+                "contamination": strongest(group["contamination"]),
                 **{"seed": None, "fold": None, "run": "", "value": result.mean},
                 **{"ci_low": result.low, "ci_high": result.high},
             }
@@ -87,20 +88,25 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Nested means for `dvc metrics diff`: task → data set → metric@fraction → method, four digits.
+    """Nested means for `dvc metrics diff`: task → data set → protocol-setting → metric@fraction → method.
 
-    Only what methods are compared by, so that a difference stays readable: the primary cell of every task and
-    data set (frozen, at 10 % where labels are used), and the accuracy on 5x200.
+    Only what methods are compared by, so that a difference stays readable, with four digits: the primary cell
+    of every task and data set (frozen, at 10 % where labels are used), and the accuracy on 5x200 of the same
+    setting.
     """
     found: dict[str, Any] = {}
     means = aggregated(table)
-    chosen = pd.concat([primary(means), means[means["metric"] == "accuracy_5x200"]])
+    leading = primary(means)
+    places = leading.set_index(SETTING_COLUMNS).index
+    subset = means[means["metric"] == "accuracy_5x200"]
+    subset = subset[subset.set_index(SETTING_COLUMNS).index.isin(places)]
+    chosen = pd.concat([leading, subset])
     chosen = chosen[chosen["value"].notna() & ~chosen["method"].isin(BASELINES)]
     for row, label in zip(chosen.to_dict("records"), method_labels(chosen), strict=True):
         at = "" if pd.isna(row["fraction"]) else "@" + fraction_text(row["fraction"]).replace(" ", "")
-        head = ", nearest report" if row["head"] == "nearest_report" else ""
         dataset = found.setdefault(row["task"], {}).setdefault(row["dataset"], {})
-        dataset.setdefault(row["metric"] + at + head, {})[label] = round(row["value"], 4)
+        setting = dataset.setdefault(f"{row['protocol']}-{row['setting']}", {})
+        setting.setdefault(row["metric"] + at, {})[label] = round(row["value"], 4)
     return found
 
 
@@ -158,7 +164,8 @@ def collect(
         out: folder of the results.
         experiment: name in the first column.
         with_ablations: whether a method has several variants; else there is no `ablations.csv`.
-        prepared: `data/prepared`, from which `contamination` is filled; None leaves it empty.
+        prepared: `data/prepared`, from which `contamination` is filled (`none` for what has no encoder); None
+            leaves it empty.
 
     Raises:
         InputError: there is nothing to collect, or predictions and records do not fit.
@@ -169,7 +176,7 @@ def collect(
     if prepared is not None:
         presets = dict(zip(rows["run"], rows["split"], strict=True))
         found = contaminations(sorted(prediction_files), prepared, presets)
-        rows["contamination"] = rows["run"].map(found).fillna("")
+        rows["contamination"] = rows["run"].map(found).fillna("none")
     table = pd.concat([aggregate(rows, replicates), rows], ignore_index=True)
     table = table.assign(experiment=experiment).reindex(columns=AGGREGATED_COLUMNS)
     order = [

@@ -13,33 +13,49 @@ import pandas as pd
 from prior.data.files import read_json
 from prior.data.splits import patient_keys
 from prior.errors import InputError
-from prior.importing.contamination import MARK_NOTES, contamination
+from prior.importing.contamination import DATASETS, MARK_NOTES, MARKS, Mark, archive_of, contamination
 from prior.provenance import hash_patients
 
-ARCHIVES = {"rsna": "nih", "siim": "nih", "covidx": "nih"}
-"""Data sets that were drawn, at least in part, from another archive; for those without patient keys."""
-SEEN = "test patients in pre-training"
-UNKNOWN = "test patients unknown"
-OTHERS = "other patients of the same archive"
-SIGNS = {SEEN: "‡", UNKNOWN: "‡", OTHERS: "§", "unknown": "‡", "patients": "‡", "images": "‡", "labels": "‡"}
+OTHERS = "none: other patients of the same archive"
 CONTAMINATION_NOTES = {
-    "‡": "‡: pre-training saw patients of this test set, or may have, as nothing says whose films these are.",
+    "‡": "‡: pre-training saw patients of this test set, or may have; `contamination` says what it saw "
+    f"({'; '.join(f'{mark}: {note}' for mark, note in MARK_NOTES.items())}).",
     "§": "§: another data set, but films of the archive that pre-training used; no patient is shared.",
 }
+IMAGES_ALONE = ("simclr",)
+"""Methods that use neither reports nor labels of their pairs."""
 
 
 def archive(manifest: Mapping[str, Any]) -> str:
     """The hospital archive that a data set's films come from: its patient family, or its own name."""
-    name = str(manifest["dataset"])
-    return str(manifest.get("patient_family") or ARCHIVES.get(name, name))
+    return str(manifest.get("patient_family") or archive_of(str(manifest["dataset"])))
+
+
+def mark_of(contamination: str) -> str:
+    """The mark alone: `none`, `unknown`, `patients`, `images` or `labels`; empty where nothing was said."""
+    return contamination.partition(":")[0]
+
+
+def strongest(contaminations: Iterable[str]) -> str:
+    """The text of the strongest mark, in the order of MARKS."""
+    return max(contaminations, key=lambda text: ("", *MARKS).index(mark_of(text)))
+
+
+def _seen_mark(bundle: Mapping[str, Any], dataset: str) -> Mark:
+    """What is seen of a test set some of whose patients are in pre-training."""
+    own = str(bundle["pretraining_data"])
+    used = ["images"] if bundle["method"] in IMAGES_ALONE else ["images", "reports"]
+    if own == dataset:
+        return "images" if used == ["images"] else "labels"
+    if own not in DATASETS or dataset not in DATASETS or archive_of(own) != archive_of(dataset):
+        return "patients"
+    return contamination([{"corpus": own, "used": used}], dataset)
 
 
 def describe(
     bundle: Mapping[str, Any], manifest: Mapping[str, Any], tested: Iterable[str], pairs: str, preset: str
 ) -> str:
-    """Say what pre-training has in common with a test set; empty where that is nothing that a row has to say.
-
-    Held-out patients of the pre-training data set itself are such a case: the row names both data sets.
+    """Say what pre-training has in common with a test set: one of MARKS, and what it rests on.
 
     Args:
         bundle: description of the encoder, with `pretraining_data` and `trained_on`.
@@ -48,26 +64,29 @@ def describe(
         pairs: archive of the pre-training data.
         preset: split preset of the evaluation.
     """
+    name = str(manifest["dataset"])
     if bundle["method"] == "imported":
-        mark = contamination(bundle["settings"]["trained_on"], str(manifest["dataset"]), preset)
-        return "" if mark == "none" else f"{mark}: {MARK_NOTES[mark]}"
+        mark = contamination(bundle["settings"]["trained_on"], name, preset)
+        return mark if mark == "none" else f"{mark}: {MARK_NOTES[mark]}"
     if not bundle.get("pretraining_data"):
-        return ""
+        return "none"
     hashes = hash_patients(tested)
     seen = len(set(hashes) & set(bundle.get("trained_on") or []))
     if seen:
-        return f"{SEEN}: {seen} of {len(hashes)}"
+        return f"{_seen_mark(bundle, name)}: {seen} of {len(hashes)} test patients in pre-training"
     own = archive(manifest)
     if own != pairs:
-        return ""
+        return "none"
     if not manifest.get("patient_family") or not bundle.get("trained_on"):
-        return f"{UNKNOWN}: same archive ({own})"
-    return "" if manifest["dataset"] == bundle["pretraining_data"] else f"{OTHERS}: {own}"
+        return f"unknown: test patients cannot be told from those of the same archive ({own})"
+    return "none" if name == bundle["pretraining_data"] else f"{OTHERS}: {own}"
 
 
 def sign(contamination: str) -> str:
-    """The sign that tables put behind a value; empty for an empty text."""
-    return SIGNS.get(contamination.partition(":")[0], "")
+    """The sign that tables put behind a value; empty where there is nothing to say."""
+    if mark_of(contamination) not in ("", "none"):
+        return "‡"
+    return "§" if contamination.startswith(OTHERS) else ""
 
 
 def contamination_notes(contaminations: Iterable[str]) -> list[str]:
@@ -103,7 +122,7 @@ def contaminations(predictions: Sequence[Path], prepared: Path, presets: Mapping
                 f"{path}: {int(keys.isna().sum())} images are not among the records of {name}; evaluate again"
             )
         trained = str(bundle.get("pretraining_data") or "")
-        pairs = archives.get(trained, ARCHIVES.get(trained, trained))
+        pairs = archives.get(trained, archive_of(trained))
         run = "/".join(path.with_suffix("").parts[-4:])
         found[run] = describe(bundle, manifests(name), keys, pairs, presets.get(run, ""))
     return found

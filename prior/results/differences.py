@@ -14,27 +14,21 @@ from prior.metrics.rows import (
     BASELINES,
     METHOD_COLUMNS,
     PRIMARY,
-    PRIMARY_FRACTION,
     SETTING_COLUMNS,
     WITHOUT_ENCODER,
+    primary,
 )
 from prior.results.aggregate import Units, fold_averaged, paired_difference
 
+PLACE = [*SETTING_COLUMNS, "fraction", "metric"]
 COLUMNS = [
-    *SETTING_COLUMNS,
-    *("fraction", "metric", "role", *METHOD_COLUMNS, "reference", "difference", "ci_low", "ci_high"),
+    *PLACE,
+    *("role", *METHOD_COLUMNS, "reference", "difference", "ci_low", "ci_high"),
     *("p", "p_holm", "n_seeds", "simulated"),
 ]
 Method = tuple[Any, ...]
 REFERENCES = ("random", "simclr", "convirt", "chance")
 CORRECTED = "convirt"
-
-
-def role(place: Mapping[str, Any]) -> str:
-    """`primary` for the leading metric of a task, frozen, at 10 % (or without labels), else `exploratory`."""
-    at = pd.isna(place["fraction"]) or place["fraction"] == PRIMARY_FRACTION
-    leading = place["frozen"] and at and place["metric"] == PRIMARY.get(place["task"])
-    return "primary" if leading else "exploratory"
 
 
 def _reference(units: Mapping[Method, Units], name: str) -> Method | None:
@@ -84,17 +78,20 @@ def differences(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
         rows: cell rows; the index points into `replicates`.
         replicates: [rows, B].
     """
+    leading = primary(rows).index
     unused = rows["method"].isin(set(BASELINES) - set(REFERENCES)) | (rows["metric"] == "n_unfit")
     chosen = rows[(rows["finding"] == "") & ~unused]
     found = []
-    for setting, group in chosen.groupby([*SETTING_COLUMNS, "fraction", "metric"], dropna=False):
-        place = dict(zip([*SETTING_COLUMNS, "fraction", "metric"], setting, strict=True))
+    for setting, group in chosen.groupby(PLACE, dropna=False):
+        place = dict(zip(PLACE, setting, strict=True))
         units = units_by_method(group, replicates)
-        shared = {**place, "role": role(place), "simulated": bool(group["simulated"].any())}
+        role = "primary" if group.index.isin(leading).any() else "exploratory"
+        shared = {**place, "role": role, "simulated": bool(group["simulated"].any())}
         found += [{**shared, **row} for name in REFERENCES for row in _compare(units, name)]
     table = pd.DataFrame(found, columns=COLUMNS)
     tasks = {task: place for place, task in enumerate(PRIMARY)}
-    order = ["_task", "frozen", "dataset", "head", "fraction", "metric", "reference", *METHOD_COLUMNS]
+    order = ["_task", "frozen", "dataset", "protocol", "setting", "head", "fraction", "metric", "reference"]
+    order += METHOD_COLUMNS
     table = table.assign(_task=table["task"].map(tasks), reference=table["reference"].astype(str))
     ascending = [name not in ("frozen", "reference") for name in order]
     return table.sort_values(order, ascending=ascending, kind="stable")[COLUMNS].reset_index(drop=True)

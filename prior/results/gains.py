@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prior.metrics.rows import DIAGNOSTIC_TASKS, PRIMARY, TASK_TITLES, WITHOUT_ENCODER, fraction_text
+from prior.metrics.rows import (
+    DIAGNOSTIC_TASKS,
+    PRIMARY,
+    TASK_TITLES,
+    WITHOUT_ENCODER,
+    fraction_text,
+    protocol_text,
+)
 from prior.results.compared import labelled
 from prior.results.marks import LEVEL
 from prior.results.panels import Styles, dot_panel, empty_figure, grid_of, heading, styles_of, subplots
@@ -22,15 +29,21 @@ def gains_over(differences: pd.DataFrame, references: Sequence[str]) -> pd.DataF
     """Differences of the leading metrics over each of `references` that has a row.
 
     Returns:
-        Rows with `label` (method), `value`, and `panel` and `at` (task and data set; share), in their order.
+        Rows with `label` (method), `value`, and `panel` and `at` (task and data set; share of the
+        labels, tuning and protocol where that is not one alone), in their order.
     """
     leading = differences["metric"] == differences["task"].map(PRIMARY)
     over = differences["reference"].isin(references) & ~differences["task"].isin(DIAGNOSTIC_TASKS)
     chosen = labelled(differences[leading & over & ~differences["method"].isin(WITHOUT_ENCODER)])
     tuned = np.where(chosen["frozen"], "", " tuned")
+    # Where a data set was measured under several protocols, each is a column of its own.
+    records = [{str(key): value for key, value in row.items()} for row in chosen.to_dict("records")]
+    named = pd.Series([protocol_text(row) for row in records], chosen.index, dtype=object)
+    several = named.groupby([chosen["task"], chosen["dataset"]]).transform("nunique") > 1
+    protocols = [f" {name}" if many else "" for name, many in zip(named, several, strict=True)]
     # Lists, since a table without rows has no text columns to add to.
     share = ["" if pd.isna(fraction) else fraction_text(fraction) for fraction in chosen["fraction"]]
-    at = [text + tuning for text, tuning in zip(share, tuned, strict=True)]
+    at = ["".join(parts).strip() for parts in zip(share, tuned, protocols, strict=True)]
     places = zip(chosen["task"], chosen["dataset"], strict=True)
     panel = [f"{TASK_TITLES[task]} · {dataset}" for task, dataset in places]
     return chosen.rename(columns={"difference": "value"}).assign(panel=panel, at=at)

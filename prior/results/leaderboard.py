@@ -20,7 +20,10 @@ from prior.metrics.rows import (
 from prior.results.contamination import sign
 from prior.results.marks import read_cell, smaller_is_better
 
-TEXTS = ["method", "task", "data set", "metric", "labels", "protocol", "setting", "endpoint", "mark"]
+TEXTS = [
+    *("method", "task", "data set", "metric", "labels", "protocol", "setting", "endpoint", "mark"),
+    "contamination",
+]
 NUMBERS = ["value", "ci_low", "ci_high", "n_seeds", "n_pretrain_seeds"]
 CELL_NUMBERS = ["pretrain_seed", "seed", "fold", "value", "n_train", "n_test", "n_pos"]
 DIFFERENCE_NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_holm"]
@@ -110,7 +113,7 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
 
     Returns:
         `texts` (column → its distinct texts), `smaller_is_better` (metrics), `references`, `runs`,
-        `contamination` (row → sign and words) and `published` (row → figures) of the rows that have any, and
+        `signs` (what pre-training saw → its sign), `published` (row → figures) of the rows that have any, and
         `rows`: of each the places of its texts, its numbers, its differences (numbers, then the place of the
         reference) and its cells (numbers, then the place of the run).
     """
@@ -120,18 +123,23 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         key_metric=shown["metric"],
         metric=shown["metric_title"],
         labels=shown["at"],
-        setting=[setting_text({str(k): v for k, v in row.items()}) or "no training" for row in plain],
+        setting_text=[setting_text({str(k): v for k, v in row.items()}) or "no training" for row in plain],
     )
     words = shown.assign(
         **{
             "method": shown["label"],
             "task": shown["task"].map(TASK_TITLES),
             "data set": shown["dataset"],
+            "setting": shown["setting_text"],
             "endpoint": shown["role"],
         }
     )
     coded = {name: pd.factorize(words[name]) for name in TEXTS}
-    codes = np.stack([code for code, _ in coded.values()], axis=1) if len(shown) else np.zeros((0, 9), int)
+    codes = (
+        np.stack([code for code, _ in coded.values()], axis=1)
+        if len(shown)
+        else np.zeros((0, len(TEXTS)), int)
+    )
     smaller = shown["key_metric"].map(smaller_is_better)
     rows = read_rows(results / "results.csv")
     cells = rows[rows["seed"].notna() & (rows["finding"] == "")]
@@ -154,7 +162,7 @@ def payload(view: pd.DataFrame, results: Path) -> dict[str, Any]:
         "smaller_is_better": sorted(set(shown.loc[smaller, "metric"])),
         "references": references,
         "runs": _run_facts(runs, results),
-        "contamination": {k: [sign(text), text] for k, text in enumerate(shown["contamination"]) if text},
+        "signs": {text: sign(text) for text in dict.fromkeys(shown["contamination"]) if sign(text)},
         "published": {
             k: read_cell(f"<br>{text}").published for k, text in enumerate(shown["published"]) if text
         },

@@ -61,8 +61,8 @@ def collected_files(with_ablations: bool) -> list[str]:
 
 def table_files(tasks: Iterable[str], with_ablations: bool, with_lovt18: bool = False) -> list[str]:
     """Tables for readers: all as Markdown and LaTeX, and as CSV where no other stage has left one."""
-    compared = ["differences", "ranks", "subgroups", "papers", *(["ablations"] if with_ablations else [])]
-    written = ["headline", "protocols", *tasks, *(["lovt18"] if with_lovt18 else [])]
+    compared = ["differences", "ranks", "subgroups", *(["ablations"] if with_ablations else [])]
+    written = ["headline", "protocols", "papers", *tasks, *(["lovt18"] if with_lovt18 else [])]
     files = [f"tables/{name}.{suffix}" for name in [*compared, *written] for suffix in ("md", "tex")]
     return [*files, *(f"tables/{name}.csv" for name in written)]
 

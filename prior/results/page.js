@@ -13,8 +13,9 @@
   const rows = data.rows.map(([codes, [value, low, high, seeds, pretrainings], differences, cells], index) => ({
     ...Object.fromEntries(names.map((name, i) => [name, data.texts[name][codes[i]]])),
     value, low, high, seeds, pretrainings, differences, cells, index,
-    contamination: data.contamination[index] ?? ["", ""], published: data.published[index] ?? "",
+    published: data.published[index] ?? "",
   }));
+  for (const row of rows) [row.sign, row.saw] = [data.signs[row.contamination] ?? "", row.contamination.split(":")[0]];
   const fixed = (x, digits) => x.toFixed(digits);
   const digits = (x) => (Math.abs(x) < 2 ? 3 : 1);
   const valueText = (x) => (x === null ? "–" : fixed(x, digits(x)));
@@ -106,7 +107,7 @@
   const button = (row) => {
     const text = make(row.mark === "best" ? "strong" : "span", {}, valueText(row.value));
     const open = make("button", { type: "button", class: "open", "data-row": row.index }, text);
-    for (const sign of [row.mark === "not worse" ? "†" : "", row.contamination[0]]) if (sign) open.append(make("sup", {}, sign));
+    for (const sign of [row.mark === "not worse" ? "†" : "", row.sign]) if (sign) open.append(make("sup", {}, sign));
     const interval = intervalText(row.value, row.low, row.high);
     if (interval) open.append(" ", make("span", { class: "interval" }, interval));
     return open.outerHTML;
@@ -127,6 +128,7 @@
           render: (value, kind, row) => (kind === "display" ? button(row) : value ?? "") },
         { title: "interval, drawn", data: null, orderable: false, searchable: false, render: (_, kind, row) => (kind === "display" ? bar(row) : "") },
         ...["task", "data set", "labels", "metric", "setting", "endpoint", "protocol"].map(words),
+        { title: "contamination", data: "saw", className: "text", render: DataTable.render.text() },
         { title: "seeds", data: "seeds", type: "num", searchable: false },
       ],
       createdRow: (element, row) => { if (!row.seeds || /^(chance|predict nothing|metadata only)$/.test(row.method)) element.classList.add("baseline"); },
@@ -179,7 +181,7 @@
       [row.metric, `${valueText(row.value)} ${intervalText(row.value, row.low, row.high)}`],
       ["labels", row.labels], ["protocol", `${row.protocol}, ${row.setting}`], ["endpoint", row.endpoint],
       ["among the encoders", row.mark === "not worse" ? "not significantly worse than the best" : row.mark],
-      ["pre-training", row.contamination.join(" ").trim()], ["published", row.published],
+      ["contamination", `${row.sign} ${row.contamination}`.trim()], ["published", row.published],
     ])];
     if (row.differences.length) {
       const digit = digits(row.value ?? 0);

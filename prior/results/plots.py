@@ -25,7 +25,14 @@ from prior.results.panels import (
 )
 from prior.results.seeds import seed_figure
 from prior.results.style import figure_style, method_style, save
-from prior.results.view import checkpoint_note, headline, load_view, methods_in_order, metric_title
+from prior.results.view import (
+    checkpoint_note,
+    headline,
+    load_view,
+    methods_in_order,
+    metric_title,
+    protocol_note,
+)
 
 TASK_METRICS = {
     "classification": ["auroc_macro", "auprc_macro"],
@@ -46,9 +53,9 @@ def curves(view: pd.DataFrame, task: str, out: Path) -> None:
     """Label efficiency of one task: a column of panels per metric, a row per setting with several shares."""
     wanted = TASK_METRICS.get(task, [PRIMARY[task]])
     chosen = view[(view["task"] == task) & view["metric"].isin(wanted) & (view["finding"] == "")]
-    counts = chosen.groupby("setting")["fraction"].transform("nunique")
+    counts = chosen.groupby("setting_text")["fraction"].transform("nunique")
     several = chosen[counts > 1] if (counts > 1).any() else chosen
-    settings = list(dict.fromkeys(several["setting"]))
+    settings = list(dict.fromkeys(several["setting_text"]))
     metrics = [metric for metric in wanted if metric in set(several["metric"])]
     labels = methods_in_order(several[~several["baseline"]])
     height = len(settings) * (0.85 + 0.3 * len(labels)) + 1.0
@@ -56,7 +63,7 @@ def curves(view: pd.DataFrame, task: str, out: Path) -> None:
     for row, setting in enumerate(settings):
         for column, metric in enumerate(metrics):
             axes = panels[row, column]
-            rows = several[(several["metric"] == metric) & (several["setting"] == setting)]
+            rows = several[(several["metric"] == metric) & (several["setting_text"] == setting)]
             share_panel(axes, rows, labels, names=column == 0)
             axes.set_xlabel(metric_title(metric))
             axes.set_title(setting if column == 0 else "", fontsize=8)
@@ -69,7 +76,7 @@ def curves(view: pd.DataFrame, task: str, out: Path) -> None:
 def headline_figure(view: pd.DataFrame, styles: Styles, out: Path) -> None:
     """The primary metric of every task and data set at 10 % of the labels, one small panel each."""
     chosen = headline(view)
-    panels = list(dict.fromkeys(zip(chosen["task"], chosen["setting"], strict=True)))
+    panels = list(dict.fromkeys(zip(chosen["task"], chosen["setting_text"], strict=True)))
     text, simulated = "All tasks, frozen encoders, 10 % of the labels", bool(view["simulated"].any())
     if not panels:
         save(empty_figure(text, simulated), out)
@@ -77,35 +84,36 @@ def headline_figure(view: pd.DataFrame, styles: Styles, out: Path) -> None:
     styles = styles_of(chosen, styles)
     figure, grid, columns = grid_of(len(panels), len(styles))
     for place, (axes, (task, setting)) in enumerate(zip(grid, panels, strict=True)):
-        rows = chosen[(chosen["task"] == task) & (chosen["setting"] == setting)]
+        rows = chosen[(chosen["task"] == task) & (chosen["setting_text"] == setting)]
         dot_panel(axes, rows, styles, place % columns == 0, _absent(view, setting, rows, styles))
         axes.set_title(f"{TASK_TITLES[task]} · {rows['dataset'].iloc[0]}", fontsize=8.5)
         axes.set_xlabel(metric_title(PRIMARY[task]), fontsize=7.5)
-    heading(figure, text, simulated, checkpoint_note(chosen))
+    notes = filter(None, [protocol_note(chosen), checkpoint_note(chosen)])
+    heading(figure, text, simulated, "\n".join(notes))
     save(figure, out)
 
 
 def _absent(view: pd.DataFrame, setting: str, rows: pd.DataFrame, styles: Styles) -> dict[str, str]:
     """Why a method has no value: its cell was refused, or it has no text encoder."""
-    tried = set(view.loc[(view["task"] == rows["task"].iloc[0]) & (view["setting"] == setting), "label"])
+    tried = set(view.loc[(view["task"] == rows["task"].iloc[0]) & (view["setting_text"] == setting), "label"])
     reading = set(view.loc[view["fraction"].isna(), "label"])
     textless = [label for label in styles if label not in reading] if rows["fraction"].isna().all() else []
     return dict.fromkeys(tried, "omitted") | dict.fromkeys(textless, "no text encoder")
 
 
 def dots(view: pd.DataFrame, task: str, styles: Styles, out: Path) -> None:
-    """Metrics of a task that uses no labels: a panel per data set and metric, a row per method."""
+    """Metrics of a task that uses no labels: a panel per data set, protocol and metric, a row per method."""
     wanted = TASK_METRICS.get(task, [PRIMARY[task]])
     chosen = view[(view["task"] == task) & view["metric"].isin(wanted) & (view["finding"] == "")]
-    present = set(zip(chosen["dataset"], chosen["metric"], strict=True))
-    datasets = sorted(set(chosen["dataset"]))
-    panels = [place for place in product(datasets, wanted) if place in present]
+    present = set(zip(chosen["setting_text"], chosen["metric"], strict=True))
+    settings = list(dict.fromkeys(chosen["setting_text"]))
+    panels = [place for place in product(settings, wanted) if place in present]
     styles = styles_of(chosen, styles)
     figure, grid, columns = grid_of(len(panels), len(styles))
-    for place, (axes, (dataset, metric)) in enumerate(zip(grid, panels, strict=True)):
-        rows = chosen[(chosen["dataset"] == dataset) & (chosen["metric"] == metric)]
+    for place, (axes, (setting, metric)) in enumerate(zip(grid, panels, strict=True)):
+        rows = chosen[(chosen["setting_text"] == setting) & (chosen["metric"] == metric)]
         dot_panel(axes, rows, styles, names=place % columns == 0)
-        axes.set_title(metric_title(metric) + (f" · {dataset}" if len(datasets) > 1 else ""), fontsize=8)
+        axes.set_title(metric_title(metric) + (f"\n{setting}" if len(settings) > 1 else ""), fontsize=8)
     heading(figure, TASK_TITLES[task], bool(chosen["simulated"].any()), checkpoint_note(chosen))
     save(figure, out)
 
@@ -144,7 +152,8 @@ def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None =
         tasks: tasks to draw, by default those of the table; one without rows gets a figure that says so.
     """
     view, out = load_view(results / "results.csv"), results / "plots"
-    simulated, caption = bool(view["simulated"].any()), checkpoint_note(view)
+    simulated, first = bool(view["simulated"].any()), headline(view)
+    caption = "\n".join(filter(None, [protocol_note(first), checkpoint_note(first)]))
     styles = method_style(methods_in_order(view, encoders=True))
     measured = view[~view["baseline"]]
     differences = pd.read_csv(results / "tables" / "differences.csv")
@@ -156,7 +165,7 @@ def plots(results: Path, training: Sequence[Path], tasks: Sequence[str] | None =
         gain_figure(gains, gain, styles, simulated, caption, out / "gains")
         key = "\n".join(filter(None, [HOLLOW, caption]))
         gain_figure(corrected, forest, styles, simulated, key, out / "forest")
-        gain_map(gains, styles, simulated, caption, out / "gain_map")
+        gain_map(gains, styles, simulated, checkpoint_note(view), out / "gain_map")
         rank_figure(pd.read_csv(results / "tables" / "ranks.csv"), styles, simulated, caption, out / "ranks")
         seed_figure(read_rows(results / "results.csv"), styles, simulated, caption, out / "seeds")
         loss_figures(training, simulated, out)

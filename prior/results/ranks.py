@@ -94,7 +94,8 @@ def ranks(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
     Returns:
         A row per block and method with a percentile interval.
     """
-    chosen = primary(rows[~rows["method"].isin(WITHOUT_ENCODER) & ~rows["task"].isin(DIAGNOSTIC_TASKS)])
+    chosen = primary(rows)
+    chosen = chosen[~chosen["method"].isin(WITHOUT_ENCODER) & ~chosen["task"].isin(DIAGNOSTIC_TASKS)]
     table = {
         setting: {
             method: units

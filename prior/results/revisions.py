@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from prior.errors import InputError
-from prior.metrics.rows import AGGREGATED_COLUMNS, FLAG_COLUMNS, TEXT_COLUMNS
+from prior.metrics.rows import AGGREGATED_COLUMNS, FLAG_COLUMNS, TEXT_COLUMNS, WITHOUT_ENCODER
 
 RESULTS = "results/results.csv"
 PARAMS = "params.yaml"
@@ -33,6 +33,19 @@ class Side:
     params: Mapping[str, Any] | None
 
 
+def _with_setting(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add `setting`, which tables of earlier versions name in `run` of their cells alone."""
+    place = ["task", "dataset", "protocol", "split", "head", "frozen"]
+    if "setting" in frame or not {*place, "method", "run"} <= set(frame.columns):
+        return frame
+    frame[place] = frame[place].fillna("")
+    cells = frame[frame["run"].notna() & ~frame["method"].isin(WITHOUT_ENCODER)]
+    folders = cells["run"].str.split("/").str[2].fillna("")
+    names = [folder.removeprefix(f"{name}-") for folder, name in zip(folders, cells["protocol"], strict=True)]
+    known = cells.assign(setting=names).drop_duplicates(place)
+    return frame.merge(known[[*place, "setting"]], on=place, how="left")
+
+
 def parse_results(text: str, where: str) -> pd.DataFrame:
     """Rows of a `results.csv`, text columns as text and flags as booleans.
 
@@ -47,6 +60,7 @@ def parse_results(text: str, where: str) -> pd.DataFrame:
         frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT_COLUMNS, str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{where} is no table: {error}") from None
+    frame = _with_setting(frame)
     missing = [name for name in AGGREGATED_COLUMNS if name not in frame.columns]
     if missing:
         raise InputError(

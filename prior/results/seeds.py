@@ -29,9 +29,10 @@ def seed_values(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `task`, `dataset`, `label`, `pretrain_seed` (−1 for none), `seed`, `value`.
     """
-    left_out = rows["task"].isin(DIAGNOSTIC_TASKS) | rows["method"].isin(WITHOUT_ENCODER)
     rows = rows.assign(label=method_labels(rows), pretrain_seed=rows["pretrain_seed"].fillna(-1))
-    cells = primary(rows[rows["seed"].notna() & ~left_out])
+    cells = primary(rows)
+    left_out = cells["task"].isin(DIAGNOSTIC_TASKS) | cells["method"].isin(WITHOUT_ENCODER)
+    cells = cells[cells["seed"].notna() & ~left_out]
     place = ["task", "dataset", "label", "pretrain_seed", "seed"]
     return cells.groupby(place)["value"].mean().reset_index()
 

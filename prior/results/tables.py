@@ -23,14 +23,14 @@ from prior.results.lovt_table import (
     refusals,
 )
 from prior.results.marks import MARK_NOTE
-from prior.results.paper_forms import PAPER_NOTES, paper_tables
+from prior.results.paper_forms import PAPER_NOTES, paper_csv, paper_forms, paper_tables
 from prior.results.subgroups import COLUMNS, FEWEST_IMAGES, FEWEST_OF_A_LABEL
 from prior.results.view import SIMULATED_NOTE, checkpoint_note, headline, load_view, title
-from prior.results.wide import headline_table, parts, protocol_tables, task_tables
+from prior.results.wide import headline_table, parts, protocol_rows, protocol_tables, task_tables
 
 CSV_COLUMNS = [
-    *("task", "setting", "metric", "role", "finding", "at", "label", "value", "ci_low", "ci_high", "mark"),
-    *("n_seeds", "n_pretrain_seeds", "n_train", "n_test", "n_pos", "simulated", "contamination"),
+    *("task", "setting_text", "metric", "role", "finding", "at", "label", "value", "ci_low", "ci_high"),
+    *("mark", "n_seeds", "n_pretrain_seeds", "n_train", "n_test", "n_pos", "simulated", "contamination"),
 ]
 INTERVAL_NOTE = "Mean [95 % interval over test patients and seeds]."
 RANK_NOTE = (
@@ -69,10 +69,8 @@ def seed_notes(view: pd.DataFrame) -> list[str]:
         )
     )
     seeds = f"Seeds: {pretrainings} of pre-training, {evaluations} of each evaluation."
-    equal = (
-        view.loc[view["equal_seeds"], ["label", "setting", "at"]].drop_duplicates().itertuples(index=False)
-    )
-    cells = "; ".join(", ".join(cell) for cell in equal)
+    equal = view.loc[view["equal_seeds"], ["label", "setting_text", "at"]].drop_duplicates()
+    cells = "; ".join(", ".join(cell) for cell in equal.itertuples(index=False))
     repeated = f"Equal in two seeds, so that the interval is too narrow: {cells}." if cells else ""
     return [f"{INTERVAL_NOTE} {seeds}", *filter(None, [checkpoint_note(view), repeated])]
 
@@ -157,10 +155,11 @@ def _subgroups(view: pd.DataFrame, out: Path) -> Document:
 def _papers(view: pd.DataFrame, out: Path) -> Document:
     simulated = bool(view["simulated"].any())
     warning = [SIMULATED_NOTE] if simulated else []
-    found = {
-        title: _columns(wide) for title, wide in paper_tables(view, pd.read_csv(out / "ranks.csv")).items()
-    }
-    return Document("papers", "In the forms of papers", [*warning, *PAPER_NOTES], found, simulated)
+    forms = paper_forms(view, pd.read_csv(out / "ranks.csv"))
+    _write_csv(paper_csv(forms), out / "papers.csv")
+    found = {name: _columns(wide) for name, wide in paper_tables(forms).items()}
+    lines = [*warning, *PAPER_NOTES, *seed_notes(view)[1:], *mark_notes(view.assign(published=""))]
+    return Document("papers", "In the forms of papers", lines, found, simulated)
 
 
 def _lovt18(view: pd.DataFrame, results: Path) -> Document:
@@ -194,8 +193,8 @@ def tables(
 ) -> None:
     """Write `headline`, `protocols`, the comparisons and one table per task below `results/tables`.
 
-    All get a `.md` and a `.tex`; `headline`, `protocols` and the tasks also a `.csv`, which the comparisons
-    have from `collect`, and `subgroups` from its own stage. `papers` needs none.
+    All get a `.md` and a `.tex`; `headline`, `protocols`, `papers` and the tasks also a `.csv`, which the
+    comparisons have from `collect`, and `subgroups` from its own stage.
 
     Args:
         results: folder that `collect` wrote.
@@ -219,10 +218,9 @@ def tables(
     ]
     for document in documents:
         document.write(out)
-    plain = view.assign(mark="", contamination="", published="")
-    _write_csv(headline_table(plain), out / "headline.csv", index=True)
-    names = {"label": "method", "at": "labels"}
-    leading = view[(view["metric"] == view["task"].map(PRIMARY)) & (view["finding"] == "")]
-    _write_csv(leading[["protocol", *CSV_COLUMNS]].rename(columns=names), out / "protocols.csv")
+    _write_csv(headline_table(view, "plain"), out / "headline.csv", index=True)
+    names = {"label": "method", "at": "labels", "setting_text": "setting"}
+    compared = protocol_rows(view)[["protocol", *CSV_COLUMNS, "own"]]
+    _write_csv(compared.rename(columns={**names, "own": "own_metric"}), out / "protocols.csv")
     for task in tasks:
         _write_csv(view.loc[view["task"] == task, CSV_COLUMNS].rename(columns=names), out / f"{task}.csv")

@@ -11,12 +11,14 @@ from prior.metrics.rows import (
     METHOD_COLUMNS,
     PRIMARY,
     SETTING_COLUMNS,
+    TASK_TITLES,
     TEXT_COLUMNS,
     WITHOUT_ENCODER,
     aggregated,
     fraction_text,
     method_labels,
     primary,
+    protocol_text,
     read_rows,
     setting_text,
 )
@@ -130,15 +132,18 @@ def load_view(results_csv: Path) -> pd.DataFrame:
     """Read `results.csv` into one row per method, setting, fraction, metric and finding.
 
     Returns:
-        The aggregated rows with `label` (method in words), `setting` (data set, protocol, head), `at`
-        (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`, `equal_seeds`, `baseline`,
-        `encoder`, `mark` and `role` (`primary` or `exploratory`), ordered for display.
+        The aggregated rows with `label` (method in words), `setting_text` (data set, protocol, head) and
+        `protocol_text`, `at` (fraction in words), `metric_title`, `n_seeds`, `n_pretrain_seeds`,
+        `equal_seeds`, `baseline`, `encoder`, `mark` and `role` (`primary` or `exploratory`), ordered for
+        display.
     """
     rows = read_rows(results_csv)
     view = _repeat_baselines(_with_equal_seeds(_with_seeds(rows), rows))
     view = _with_marks(view, results_csv.parent / "tables" / "best.csv")
     view["label"] = method_labels(view)
-    view["setting"] = [setting_text({str(k): v for k, v in row.items()}) for row in view.to_dict("records")]
+    records = [{str(k): v for k, v in row.items()} for row in view.to_dict("records")]
+    view["setting_text"] = [setting_text(row) for row in records]
+    view["protocol_text"] = [protocol_text(row) for row in records]
     view["at"] = view["fraction"].map(fraction_text)
     view["metric_title"] = view["metric"].map(metric_title)
     view["baseline"] = view["method"].isin(BASELINES)
@@ -148,14 +153,15 @@ def load_view(results_csv: Path) -> pd.DataFrame:
     rank = {label: place for place, label in enumerate(METHOD_ORDER)}
     view["rank"] = view["label"].map(rank).fillna(len(rank))
     view["place"] = view["task"].map({task: place for place, task in enumerate(PRIMARY)})
-    order = ["place", "dataset", "frozen", "setting", "metric", "finding", "fraction", "rank", "label"]
+    order = ["place", "dataset", "frozen", "setting_text", "metric", "finding", "fraction", "rank", "label"]
     ascending = [name != "frozen" for name in order]
     return view.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
 
 
 def headline(view: pd.DataFrame) -> pd.DataFrame:
     """The rows of `primary`, in the order of the tasks; baselines stand at 10 % too."""
-    chosen = primary(view[~view["task"].isin(DIAGNOSTIC_TASKS)])
+    chosen = primary(view)
+    chosen = chosen[~chosen["task"].isin(DIAGNOSTIC_TASKS)]
     order = {task: position for position, task in enumerate(PRIMARY)}
     return (
         chosen.assign(_order=chosen["task"].map(order))
@@ -173,6 +179,22 @@ def methods_in_order(view: pd.DataFrame, encoders: bool = False) -> list[str]:
 def title(text: str, simulated: bool) -> str:
     """Put the warning in front of `text` when the data are simulated."""
     return f"{SIMULATED} · {text}" if simulated else text
+
+
+def protocol_note(chosen: pd.DataFrame) -> str:
+    """Which protocol each task and data set was measured under; in a word where it is one for all.
+
+    Args:
+        chosen: rows with SETTING_COLUMNS, for instance of `headline`.
+    """
+    places = chosen.drop_duplicates(SETTING_COLUMNS).to_dict("records")
+    names = {
+        f"{TASK_TITLES[row['task']].lower()} on {row['dataset']}": protocol_text(row)
+        for row in ({str(k): v for k, v in place.items()} for place in places)
+    }
+    if len(set(names.values())) < 2:
+        return "".join(f"Protocol: {name}." for name in set(names.values()))
+    return f"Protocols: {'; '.join(f'{place}: {name}' for place, name in names.items())}."
 
 
 def checkpoint_note(view: pd.DataFrame) -> str:

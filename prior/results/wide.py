@@ -6,13 +6,18 @@ from itertools import pairwise
 
 import pandas as pd
 
+from prior.errors import InputError
 from prior.metrics.rows import DIAGNOSTIC_TASKS, PRIMARY, TASK_TITLES, fraction_text
-from prior.results.contamination import sign
+from prior.protocols import load_protocol
+from prior.results.contamination import mark_of, sign
 from prior.results.marks import cell_text
 from prior.results.view import headline, methods_in_order, metric_title, value_text
 
 WIDEST = 6
 """Columns that a reader can take in, and a page can hold, beside the methods."""
+CONTAMINATION = "contamination"
+"""Last column: what the pre-training of a row saw of the test sets beside it."""
+HEADLINE_PARTS = ("metric_title", "dataset", "protocol_text")
 
 
 def pivot(view: pd.DataFrame, column: str, values: str = "cell") -> pd.DataFrame:
@@ -21,27 +26,45 @@ def pivot(view: pd.DataFrame, column: str, values: str = "cell") -> pd.DataFrame
     Args:
         view: rows of one metric, or of several that `column` tells apart.
         column: what the columns are.
-        values: what the cells hold; `cell` is the value as text, with interval, mark, the sign of what
-            pre-training saw, and `published` figures where `view` has them.
+        values: what the cells hold; `plain` is the value as text with its interval, and `cell` that with
+            mark, the sign of what pre-training saw, and `published` figures where `view` has them.
+
+    Returns:
+        The table; its last column, `contamination`, is left out where the rows say nothing of it.
     """
     if "published" not in view:
         view = view.assign(published="")
-    names = ("value", "ci_low", "ci_high", "mark", "contamination", "published")
-    cells = [
-        cell_text(value_text(value, low, high), mark, sign(contamination), published)
-        for value, low, high, mark, contamination, published in zip(*(view[n] for n in names), strict=True)
+    texts = [
+        value_text(*interval) for interval in view[["value", "ci_low", "ci_high"]].itertuples(index=False)
     ]
-    text = view.assign(cell=cells).drop_duplicates(["label", column])
+    names = ("mark", "contamination", "published")
+    cells = [
+        cell_text(text, mark, sign(contamination), published)
+        for text, mark, contamination, published in zip(texts, *(view[name] for name in names), strict=True)
+    ]
+    text = view.assign(plain=texts, cell=cells).drop_duplicates(["label", column])
     wide = text.set_index(["label", column])[values].unstack(column)
     columns = list(dict.fromkeys(view[column]))
-    return wide.reindex(index=methods_in_order(view), columns=columns).fillna("").rename_axis(None)
+    wide = wide.reindex(index=methods_in_order(view), columns=columns).fillna("").rename_axis(None)
+    marks = row_marks(view)
+    if not any(marks.values()):
+        return wide
+    return wide.assign(**{CONTAMINATION: "" if values == "row" else [marks[label] for label in wide.index]})
+
+
+def row_marks(view: pd.DataFrame, by: str = "label") -> dict[str, str]:
+    """Method → what pre-training saw of the test sets in `view`: `none`, or for instance `none, patients`."""
+    marks = view["contamination"].map(mark_of)
+    return {str(name): ", ".join(sorted(set(of_row) - {""})) for name, of_row in marks.groupby(view[by])}
 
 
 def parts(wide: pd.DataFrame) -> list[pd.DataFrame]:
     """Cut a table with too many columns into several with the same rows and about equally many columns."""
+    last = wide[[CONTAMINATION]] if CONTAMINATION in wide else wide.iloc[:, :0]
+    wide = wide.drop(columns=last.columns)
     count = -(-wide.shape[1] // WIDEST)
     edges = [round(k * wide.shape[1] / count) for k in range(count + 1)] if count else []
-    return [wide.iloc[:, low:high] for low, high in pairwise(edges)]
+    return [wide.iloc[:, low:high].join(last) for low, high in pairwise(edges)]
 
 
 def metrics_in_order(view: pd.DataFrame, task: str) -> list[str]:
@@ -59,7 +82,8 @@ def metrics_in_order(view: pd.DataFrame, task: str) -> list[str]:
 def by_metric(view: pd.DataFrame, task: str, values: str = "cell") -> pd.DataFrame:
     """Methods as rows, metrics as columns, for tasks that use no labels."""
     titles = [metric_title(metric) for metric in metrics_in_order(view, task)]
-    return pivot(view, "metric_title", values)[titles]
+    wide = pivot(view, "metric_title", values)
+    return wide[[*titles, *wide.columns.intersection([CONTAMINATION])]]
 
 
 def role_title(view: pd.DataFrame) -> str:
@@ -82,7 +106,7 @@ def task_tables(
         findings: metrics that are also tabulated by finding; all of them, if not given.
     """
     found: dict[tuple[str, str], pd.DataFrame] = {}
-    groups = list(view.groupby("setting", sort=False))
+    groups = list(view.groupby("setting_text", sort=False))
     for setting, group in sorted(groups, key=lambda item: "primary" not in set(item[1]["role"])):
         macro, single = group[group["finding"] == ""], group[group["finding"] != ""]
         if macro["fraction"].isna().all():
@@ -106,20 +130,53 @@ def task_tables(
 def headline_table(view: pd.DataFrame, values: str = "cell") -> pd.DataFrame:
     """Methods as rows, one column per task and data set, the primary metric at 10 % with frozen encoders."""
     chosen = headline(view)
-    named = chosen["task"].map(TASK_TITLES) + " · " + chosen["metric_title"] + " · " + chosen["dataset"]
+    parts = (chosen["task"].map(TASK_TITLES), *(chosen[name] for name in HEADLINE_PARTS))
+    named = [" · ".join(column) for column in zip(*parts, strict=True)]
     return pivot(chosen.assign(column=named), "column", values)
 
 
-def protocol_tables(view: pd.DataFrame, values: str = "cell") -> dict[str, pd.DataFrame]:
-    """Task, metric and data set → the leading metric, with a column per share, protocol and what is tuned."""
-    leading = view[(view["metric"] == view["task"].map(PRIMARY)) & (view["finding"] == "")]
-    leading = leading[~leading["task"].isin(DIAGNOSTIC_TASKS)]
+def own_metric(task: str, protocol: str, setting: str) -> str:
+    """The metric that a protocol names first, as rows name it; of an unknown one the leading metric."""
+    try:
+        named = str(load_protocol(protocol, task, setting)["metrics"][0])
+    except InputError:
+        return PRIMARY[task]
+    return {"auroc": "auroc_macro", "r_at_10": "r_at_10_i2t"}.get(named, named)
+
+
+def protocol_rows(view: pd.DataFrame) -> pd.DataFrame:
+    """Rows of each task's leading metric, and of what each setting's own protocol is led by.
+
+    Args:
+        view: aggregated rows, for instance of `load_view`.
+
+    Returns:
+        The rows in the order of the tasks, with `leading` and `own`, of which at least one is true.
+    """
+    macro = view[(view["finding"] == "") & ~view["task"].isin(DIAGNOSTIC_TASKS)]
+    places = zip(macro["task"], macro["protocol"], macro["setting"], strict=True)
+    own = pd.Series([own_metric(*place) for place in places], macro.index, dtype=object)
+    macro = macro.assign(leading=macro["metric"] == macro["task"].map(PRIMARY), own=macro["metric"] == own)
     order = {task: place for place, task in enumerate(PRIMARY)}
-    leading = leading.assign(_order=leading["task"].map(order)).sort_values("_order", kind="stable")
+    macro = macro.assign(_order=macro["task"].map(order)).sort_values("_order", kind="stable")
+    return macro[macro["leading"] | macro["own"]]
+
+
+def protocol_tables(view: pd.DataFrame, values: str = "cell") -> dict[str, pd.DataFrame]:
+    """Task and data set → the leading metric, with a column per share, protocol and what is tuned.
+
+    Where a protocol is led by another metric than the task, a second table has every protocol's own one.
+    """
     found = {}
-    for (task, metric, dataset), rows in leading.groupby(["task", "metric_title", "dataset"], sort=False):
+    for (task, dataset), rows in protocol_rows(view).groupby(["task", "dataset"], sort=False):
         # One data set is named in the title; what is left of a setting tells its protocol and what is tuned.
-        protocol = rows["setting"].str.removeprefix(f"{dataset}, ").str.replace(", ", " · ")
+        protocol = rows["setting_text"].str.removeprefix(f"{dataset}, ").str.replace(", ", " · ")
         rows = rows.assign(column=rows["at"] + " · " + protocol).sort_values("fraction", kind="stable")
-        found[f"{TASK_TITLES[str(task)]} · {metric} · {dataset}"] = pivot(rows, "column", values)
+        leading, own = rows[rows["leading"]], rows[rows["own"]]
+        name, metric = TASK_TITLES[str(task)], metric_title(PRIMARY[str(task)])
+        if len(leading):
+            found[f"{name} · {metric} · {dataset}"] = pivot(leading, "column", values)
+        if not own["leading"].all():
+            named = own.assign(column=own["column"] + " · " + own["metric_title"])
+            found[f"{name} · every protocol's own metric · {dataset}"] = pivot(named, "column", values)
     return found

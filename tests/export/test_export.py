@@ -207,7 +207,13 @@ def row(**changes):
         "samples_seen": 300,
         "simulated": True,
     }
-    plain |= {"task": "classification", "dataset": "chexpert", "protocol": "strict_small", "split": "strict"}
+    plain |= {
+        "task": "classification",
+        "dataset": "chexpert",
+        "protocol": "strict_small",
+        "setting": "linear",
+        "split": "strict",
+    }
     plain |= {"head": "linear", "frozen": True, "fraction": 0.1, "metric": "auroc_macro", "value": 0.5}
     return plain | {"run": "classification/chexpert/strict_small-linear/convirt-default-s0"} | changes
 

@@ -10,7 +10,14 @@ from prior.metrics.rows import AGGREGATED_COLUMNS, TEXT_COLUMNS
 BASE: dict[str, Any] = {
     **{"experiment": "default", "method": "convirt", "variant": "default", "pretraining_data": "mimic_cxr"},
     **{"simulated": True, "task": "classification", "dataset": "chexpert", "protocol": "strict_small"},
-    **{"split": "strict", "head": "logistic", "frozen": True, "fraction": 0.1, "metric": "auroc_macro"},
+    **{
+        "setting": "linear",
+        "split": "strict",
+        "head": "logistic",
+        "frozen": True,
+        "fraction": 0.1,
+        "metric": "auroc_macro",
+    },
     **{"value": 0.75, "ci_low": 0.72, "ci_high": 0.78, "n_test": 500},
 }
 

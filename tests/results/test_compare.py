@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_table import write
+from small_table import frame, write
 from typer.testing import CliRunner
 
 from prior.cli import app
 from prior.errors import InputError
 from prior.results.change_report import compare, sides
 from prior.results.changes import ABSENT, changes, noise, parameter_changes
-from prior.results.revisions import read_side
+from prior.results.revisions import parse_results, read_side
 
 ROW: dict[str, Any] = {}
 OTHER = {"metric": "brier", "value": 0.2, "ci_low": 0.19, "ci_high": 0.21}
@@ -239,3 +239,10 @@ def test_the_command_prints_markdown_json_and_the_published_comparison(tmp_path:
     shown = runner.invoke(app, ["compare", "--published", str(write(tmp_path / "real", real))]).stdout
     assert shown.startswith("1 of 1 measured cells lie inside the published span.")
     assert "## Detection" in runner.invoke(app, ["published", "--task", "detection"]).stdout
+
+
+def test_results_of_before_the_column_setting_are_read(tmp_path: Path) -> None:
+    cell = {"seed": 0, "run": "classification/chexpert/strict_small-linear/convirt-default-s0"}
+    new = frame({}, cell, {"task": "zero_shot", "setting": "prompts", "head": ""})
+    old = parse_results(new.drop(columns="setting").to_csv(index=False), "old")
+    assert old["setting"].tolist() == ["linear", "linear", ""]

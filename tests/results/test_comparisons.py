@@ -34,7 +34,8 @@ def cells(
         method, _, variant = name.partition("-")
         for task, value in tasks.items():
             metric, fraction = TASKS[task]
-            place = {"task": task, "dataset": "d", "protocol": "p", "split": "s", "head": "", "frozen": True}
+            place = {"task": task, "dataset": "d", "protocol": "p", "setting": "frozen"}
+            place |= {"split": "s", "head": "", "frozen": True}
             of_method = {"method": method, "variant": variant or "default", "pretraining_data": "x"}
             for pretraining in range(pretrainings):
                 for seed in range(seeds):
@@ -189,7 +190,14 @@ def test_smoothing_does_not_cross_stages() -> None:
 
 def test_differences_of_many_methods_have_a_line_each() -> None:
     base = {"task": "segmentation", "dataset": "siim", "protocol": "p", "split": "s", "head": "unet"}
-    base |= {"frozen": True, "fraction": 0.1, "metric": "dice_pooled", "role": "primary", "simulated": True}
+    base |= {
+        "setting": "frozen",
+        "frozen": True,
+        "fraction": 0.1,
+        "metric": "dice_pooled",
+        "role": "primary",
+        "simulated": True,
+    }
     values = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "p": 0.0001, "p_holm": 0.002}
     rows = [
         {

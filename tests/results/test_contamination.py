@@ -21,6 +21,7 @@ from prior.results.page import page
 from prior.results.tables import tables
 
 SEEN = {"pretraining_data": "nih_small", "trained_on": hash_patients(["nih:1", "nih:2"])}
+UNKNOWN = "unknown: test patients cannot be told from those of the same archive (nih)"
 NIH, UNMATCHED = (
     {"dataset": "chestx_det", "patient_family": "nih"},
     {"dataset": "siim", "patient_family": None},
@@ -30,22 +31,29 @@ NIH, UNMATCHED = (
 @pytest.mark.parametrize(
     ("bundle", "manifest", "tested", "pairs", "words", "mark"),
     [
-        (SEEN, NIH, ["nih:2", "nih:3", "nih:3"], "nih", "test patients in pre-training: 1 of 2", "‡"),
-        (SEEN, NIH, ["nih:3"], "nih", "other patients of the same archive: nih", "§"),
-        (SEEN, {**NIH, "dataset": "nih_small"}, ["nih:3"], "nih", "", ""),
+        (
+            SEEN,
+            NIH,
+            ["nih:2", "nih:3", "nih:3"],
+            "nih",
+            "patients: 1 of 2 test patients in pre-training",
+            "‡",
+        ),
+        (SEEN, NIH, ["nih:3"], "nih", "none: other patients of the same archive: nih", "§"),
+        (SEEN, {**NIH, "dataset": "nih_small"}, ["nih:3"], "nih", "none", ""),
         (
             SEEN,
             {**NIH, "dataset": "nih_small"},
             ["nih:1"],
             "nih",
-            "test patients in pre-training: 1 of 1",
+            "labels: 1 of 1 test patients in pre-training",
             "‡",
         ),
-        (SEEN, UNMATCHED, ["siim:a"], "nih", "test patients unknown: same archive (nih)", "‡"),
-        (SEEN, UNMATCHED, ["siim:a"], "mimic", "", ""),
-        (SEEN, {"dataset": "kermany", "patient_family": "kermany"}, ["kermany:1"], "nih", "", ""),
-        ({**SEEN, "trained_on": []}, NIH, ["nih:1"], "nih", "test patients unknown: same archive (nih)", "‡"),
-        ({"pretraining_data": "", "trained_on": []}, NIH, ["nih:1"], "", "", ""),
+        (SEEN, UNMATCHED, ["siim:a"], "nih", UNKNOWN, "‡"),
+        (SEEN, UNMATCHED, ["siim:a"], "mimic", "none", ""),
+        (SEEN, {"dataset": "kermany", "patient_family": "kermany"}, ["kermany:1"], "nih", "none", ""),
+        ({**SEEN, "trained_on": []}, NIH, ["nih:1"], "nih", UNKNOWN, "‡"),
+        ({"pretraining_data": "", "trained_on": []}, NIH, ["nih:1"], "", "none", ""),
     ],
 )
 def test_what_two_data_sets_share(
@@ -78,8 +86,8 @@ def test_what_two_data_sets_share(
         ),
         ("siim", ["images"], "all", "rsna", "strict", "patients: pre-training may have seen other", "‡"),
         ("mimic_cxr", ["images", "reports"], "train", "mimic_cxr", "strict", "labels: pre-training saw", "‡"),
-        ("mimic_cxr", ["images", "reports"], "train", "mimic_cxr", "official", "", ""),
-        ("mimic_cxr", ["images", "reports"], "all", "chexpert", "strict", "", ""),
+        ("mimic_cxr", ["images", "reports"], "train", "mimic_cxr", "official", "none", ""),
+        ("mimic_cxr", ["images", "reports"], "all", "chexpert", "strict", "none", ""),
         ("somewhere", ["images"], "all", "chexpert", "strict", "unknown: what pre-training saw", "‡"),
     ],
 )
@@ -90,7 +98,7 @@ def test_released_encoders_are_marked_by_their_corpora(
     bundle = {"method": "imported", "pretraining_data": "", "settings": {"trained_on": trained_on}}
     text = describe(bundle, {"dataset": dataset}, ["a"], "", preset)
     assert text.startswith(words)
-    assert bool(text) == bool(words)
+    assert (text == "none") == (words == "none")
     assert sign(text) == mark
     nothing = {**bundle, "settings": {"trained_on": []}}
     assert describe(nothing, {"dataset": dataset}, ["a"], "", preset).startswith("unknown: ")
@@ -127,10 +135,10 @@ def test_sets_cut_from_the_archive_of_the_pairs_are_marked_and_others_not(tmp_pa
     paths = [predict(tmp_path, dataset, images, SEEN) for dataset, images in tested.items()]
     found = contaminations(paths, tmp_path / "data" / "prepared", {})
     assert found == {
-        "t/nih_small/strict-linear/prior-described-s0": "",
-        "t/lesion_boxes/strict-linear/prior-described-s0": "other patients of the same archive: nih",
-        "t/chestx_det/strict-linear/prior-described-s0": "test patients in pre-training: 1 of 2",
-        "t/kermany/strict-linear/prior-described-s0": "",
+        "t/nih_small/strict-linear/prior-described-s0": "none",
+        "t/lesion_boxes/strict-linear/prior-described-s0": "none: other patients of the same archive: nih",
+        "t/chestx_det/strict-linear/prior-described-s0": "patients: 1 of 2 test patients in pre-training",
+        "t/kermany/strict-linear/prior-described-s0": "none",
     }
 
 
@@ -142,10 +150,10 @@ def test_selections_from_the_training_list_are_marked(tmp_path: Path) -> None:
     (text,) = contaminations(
         [predict(tmp_path, "chexpert_5x200_prior", ["y", "z"], bundle)], tmp_path / "data" / "prepared", {}
     ).values()
-    assert text == "test patients in pre-training: 1 of 2"
+    assert text == "labels: 1 of 2 test patients in pre-training"
 
 
-def test_the_default_experiment_has_no_mark(tmp_path: Path) -> None:
+def test_the_default_experiment_saw_no_test_patient(tmp_path: Path) -> None:
     bundle = {"pretraining_data": "mimic_cxr", "trained_on": hash_patients(["mimic:1"])}
     families = {
         "mimic_cxr": "mimic",
@@ -157,7 +165,7 @@ def test_the_default_experiment_has_no_mark(tmp_path: Path) -> None:
     for dataset, family in families.items():
         prepare(tmp_path, dataset, family, {"a": "1", "b": "2"})
     paths = [predict(tmp_path, dataset, ["b"], bundle) for dataset in families]
-    assert set(contaminations(paths, tmp_path / "data" / "prepared", {}).values()) == {""}
+    assert set(contaminations(paths, tmp_path / "data" / "prepared", {}).values()) == {"none"}
 
 
 def test_predictions_of_other_records_are_refused(tmp_path: Path) -> None:
@@ -200,9 +208,9 @@ def test_from_predictions_to_tables_and_page(tmp_path: Path) -> None:
     results, jsons = tmp_path / "results", [Path(f"{stem}.json") for stem in stems]
     collect(files, jsons, results, "tiny", prepared=tmp_path / "data" / "prepared")
     rows = read_rows(results / "results.csv")
-    seen = f"test patients in pre-training: 1 of {len(set(owners.values()))}"
+    seen = f"patients: 1 of {len(set(owners.values()))} test patients in pre-training"
     assert set(rows.loc[rows["method"] == "prior", "contamination"]) == {seen}
-    assert set(rows.loc[rows["method"] != "prior", "contamination"]) == {""}
+    assert set(rows.loc[rows["method"] != "prior", "contamination"]) == {"none"}
     tables(results, ["segmentation"])
     text = (results / "tables" / "segmentation.md").read_text()
     assert text.count(" ‡ ") == text.count("\n| prior")
@@ -213,7 +221,8 @@ def test_from_predictions_to_tables_and_page(tmp_path: Path) -> None:
     shown = (results / "index.html").read_text()
     assert shown.count("<sup>‡</sup>") > 5
     data = json.loads(shown.split('id="leaderboard-data">')[1].split("</script>")[0])
-    assert len(data["contamination"]) == sum(
-        data["texts"]["method"][row[0][0]] == "prior" for row in data["rows"]
-    )
-    assert set(map(tuple, data["contamination"].values())) == {("‡", seen)}
+    assert data["signs"] == {seen: "‡"}
+    texts, place = data["texts"], list(data["texts"]).index("contamination")
+    for row in data["rows"]:
+        marked = texts["contamination"][row[0][place]]
+        assert marked == (seen if texts["method"][row[0][0]] == "prior" else "none")

@@ -98,7 +98,9 @@ def test_every_metric_of_a_task_is_in_one_table(shown: Path) -> None:
 
 def test_two_protocols_stand_side_by_side(shown: Path) -> None:
     view = load_view(shown / "results.csv")
-    other = view.assign(setting=view["setting"].str.replace("strict_small", "mgca"), protocol="mgca")
+    other = view.assign(
+        protocol="mgca", setting_text=view["setting_text"].str.replace("strict_small", "mgca")
+    )
     frame = protocol_tables(pd.concat([view, other]))["Segmentation · Dice, pooled pixels · siim"]
     assert list(frame.columns)[-4:] == [
         "10 % · strict_small · unet head · frozen encoder",

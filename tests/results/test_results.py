@@ -72,9 +72,11 @@ def test_baselines_are_kept_once(run: Path) -> None:
 def test_metrics_json_holds_what_methods_are_compared_by(run: Path) -> None:
     metrics = json.loads((run / "results" / "metrics.json").read_text())
     assert set(metrics) == {"classification", "zero_shot", "retrieval", "segmentation", "detection"}
-    assert set(metrics["segmentation"]["siim"]) == {"dice_pooled@10%"}
-    assert set(metrics["segmentation"]["siim"]["dice_pooled@10%"]) == {"random", "convirt", "prior"}
-    assert set(metrics["zero_shot"]["chexpert"]) == {"auroc_macro", "accuracy_5x200"}
+    assert set(metrics["segmentation"]["siim"]) == {"strict_small-frozen"}
+    (segmentation,) = metrics["segmentation"]["siim"].values()
+    assert set(segmentation) == {"dice_pooled@10%"}
+    assert set(segmentation["dice_pooled@10%"]) == {"random", "convirt", "prior"}
+    assert set(metrics["zero_shot"]["chexpert"]["strict_small-prompts"]) == {"auroc_macro", "accuracy_5x200"}
 
 
 def test_omitted_cells_and_runs_are_listed(run: Path) -> None:
