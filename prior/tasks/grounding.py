@@ -5,7 +5,7 @@ method's maps (`Method.heat_maps`) of the finding's positive phrasings, brought 
 image store. Padding counts as outside of the mask.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.methods.base import ReportFeatures
 from prior.protocols import Protocol
+from prior.tasks import base
 from prior.tasks.base import Cell, CellResult, omitted, split_preset, test_images
 from prior.tasks.embeddings import Embedder
 from prior.tasks.map_agreement import contrast_to_noise, mean_iou, pointing_hits, scaled
@@ -30,6 +31,26 @@ from prior.tasks.regions import finding_masks, marked_findings
 
 EXAMPLES = 6
 _BATCH = 64
+CHOICES: dict[str, Collection[Any]] = {
+    **base.UNTRAINED,
+    "images": ["positives"],
+    "pooling": ["mean of the maps of all phrasings"],
+    "target": ["union of a finding's masks, or else of its filled boxes"],
+    "upsampling": ["bilinear"],
+    "scale": ["least and largest value of each map"],
+    "ties": ["expected hit"],
+    "metrics": ["pointing_game", "cnr", "cnr_signed", "miou"],
+}
+READ = base.READ | {"prompts", "thresholds"}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement.
+    """
+    protocol.require(CHOICES, READ)
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """Report generation: a transformer decoder on the encoder's last map, or the report of the nearest image."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.protocols import Protocol
 from prior.reports.plain import plain_reports
+from prior.tasks import base, dense
 from prior.tasks.base import (
     Cell,
     CellResult,
@@ -35,7 +36,51 @@ from prior.tasks.maps import Rows, tune_layout
 from prior.tasks.report_decoder import PAD, ReportDecoder, Vocabulary
 from prior.training.precision import autocast
 
-NEAREST = "nearest_report"
+NEAREST, DECODER = "nearest_report", "transformer"
+SHARED: dict[str, Collection[Any]] = {
+    **base.CHOICES,
+    "uses_labels": [True],
+    "images": ["all"],
+    "head_name": [DECODER, NEAREST],
+    "sections": ["findings", "impression"],
+    "text": ["lower case, no punctuation, a full stop after each sentence"],
+    "studies": ["one frontal image a study"],
+    "metrics": [
+        *("clinical_f1_micro", "clinical_f1_macro", "clinical_f1_example"),
+        *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor_exact_stem", "cider"),
+    ],
+}
+# By head: what a knob may say, and the knobs that are read as they are.
+CHOICES: dict[str, dict[str, Collection[Any]]] = {
+    DECODER: {
+        **dense.CHOICES,
+        **SHARED,
+        "loss": ["cross-entropy a token"],
+        "selection": ["validation log-likelihood a token"],
+        "augmentation": [{}],
+    },
+    NEAREST: {
+        **SHARED,
+        "frozen": [True],
+        "similarity": [
+            "cosine of the mean of the last map, z-scored over all training images without reports"
+        ],
+    },
+}
+READ = {
+    DECODER: dense.READ | {"decoder", "min_count", "max_length", "beams", "length_penalty"},
+    NEAREST: base.READ | base.LABELLED,
+}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read with this head, or a value that it does not implement.
+    """
+    head = protocol["head_name"] if protocol["head_name"] in CHOICES else DECODER
+    protocol.require(CHOICES[head], READ[head])
 
 
 class ReportJob(Job):
@@ -157,7 +202,7 @@ def evaluate(
             continue
         job: ReportJob | None = None
         selected: dict[str, Any] = {}
-        if protocol["head_name"] != NEAREST:
+        if protocol["head_name"] == DECODER:
             job, selected = search(build, data, protocol, cell, work)
             selected["vocabulary"] = len(job.vocabulary)
         test = _studies(test_images(data, protocol, cell), texts)
