@@ -14,8 +14,8 @@ from prior.export.inputs import load_squares, open_bundle, require_absent
 from prior.export.prompts import read_prompts
 from prior.tasks.embeddings import Embedder
 from prior.tasks.grounding import phrase_maps
+from prior.tasks.prompt_scores import mean_embeddings
 from prior.tasks.prompts import Prompts
-from prior.tasks.zero_shot import prompt_embeddings
 
 COLUMNS = 4
 PICTURES = (".png", ".svg")
@@ -67,7 +67,9 @@ def finding_scores(embedder: Embedder, squares: NDArray[np.uint8], prompts: Prom
     """Score images [n, H, W] against prompts of F findings; returns [n, F]."""
     names = list(prompts)
     images = embedder.images(squares, np.arange(len(squares)))
-    positive, negative = (prompt_embeddings(embedder, prompts, names, s) for s in ("positive", "negative"))
+    positive, negative = (
+        mean_embeddings(embedder, [prompts[name][s] for name in names]) for s in ("positive", "negative")
+    )
     scores: NDArray[np.float32] = (images @ (positive - negative).T).numpy()
     return scores
 

@@ -42,6 +42,14 @@ def units(frame: pd.DataFrame) -> pd.DataFrame:
     return columns.drop_duplicates("image_id").sort_values("image_id").reset_index(drop=True)
 
 
+def wide(frame: pd.DataFrame, column: str, table: pd.DataFrame, findings: list[str]) -> Floats:
+    """Image × finding matrix of `column` [n, findings]; NaN where an image has no row for a finding."""
+    matrix = np.full((len(table), len(findings)), np.nan)
+    columns = pd.Index(findings).get_indexer(pd.Index(frame["finding"]))
+    matrix[unit_numbers(frame["image_id"], table), columns] = frame[column]
+    return matrix
+
+
 def unit_numbers(image_ids: pd.Series, table: pd.DataFrame) -> np.ndarray:
     """Unit number of each of `image_ids`, given the table of `units`."""
     return np.asarray(pd.Index(table["image_id"]).get_indexer(pd.Index(image_ids.astype(str))))

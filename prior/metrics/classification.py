@@ -1,10 +1,13 @@
-"""Ranking metrics for findings: AUROC, average precision, Brier score, accuracy among exclusive classes."""
+"""Metrics of findings: AUROC, average precision, Brier score, F1, accuracy, calibration error."""
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
 from prior.metrics.arrays import Bools, Floats, mean_of_defined, ratio, weighted_mean
-from prior.metrics.cell import CellMetrics, Key, unit_numbers, units
+from prior.metrics.calibration import LEAST_IMAGES, calibration_error
+from prior.metrics.cell import CellMetrics, Key, units, wide
 
 UNFIT_SCORE = 0.5
 SUBSET = "5x200:"
@@ -58,28 +61,45 @@ def brier(scores: Floats, labels: Bools, weights: Floats) -> Floats:
     return weighted_mean((scores - labels) ** 2, weights)
 
 
-def _wide(frame: pd.DataFrame, column: str, table: pd.DataFrame, findings: list[str]) -> Floats:
-    """Image × finding matrix of `column` [n, findings]; NaN where an image has no row for a finding."""
-    matrix = np.full((len(table), len(findings)), np.nan)
-    columns = pd.Index(findings).get_indexer(pd.Index(frame["finding"]))
-    matrix[unit_numbers(frame["image_id"], table), columns] = frame[column]
-    return matrix
-
-
-def finding_metrics(frame: pd.DataFrame, probabilities: bool) -> CellMetrics:
-    """Metrics per finding and their macro means, with `chance` (AUROC .5, AUPRC = prevalence).
+def at_threshold(predicted: Bools, labels: Bools, weights: Floats) -> dict[str, Floats]:
+    """F1 and accuracy of decisions.
 
     Args:
-        frame: one row per image and finding with `score` and `label` (0 or 1; NaN rows are left out).
+        predicted: [n].
+        labels: [n].
+        weights: weight of each image in each resample [B, n].
+
+    Returns:
+        `f1` [B], NaN where nothing is positive and nothing predicted, and `accuracy` [B].
+    """
+    exact = weights.astype(np.float64)
+    hits, size = exact @ (predicted & labels), exact @ (predicted.astype(np.int64) + labels)
+    return {"f1": ratio(2 * hits, size), "accuracy": weighted_mean(predicted == labels, weights)}
+
+
+def finding_metrics(frame: pd.DataFrame, probabilities: bool, asked: Collection[str] = ()) -> CellMetrics:
+    """Metrics per finding and their macro means, with `chance` (AUROC .5, AUPRC = prevalence).
+
+    A metric that is undefined for a finding (AUROC of one label value) is NaN and left out of the macro mean.
+
+    Args:
+        frame: one row per image and finding with `score` and `label` (0 or 1; NaN rows are left out), and
+            with `threshold`, from which score on the finding counts as present, for F1 and accuracy.
         probabilities: whether scores are probabilities, so that the Brier score exists.
+        asked: names of metrics; `f1`, `accuracy` and `ece` are computed only if they are among them, `ece`
+            of findings with a label in 500 images at least.
     """
     frame = frame[frame["label"].isin([0, 1])]
     table = units(frame)
     findings = sorted(frame["finding"].unique())
-    scores, labels = (_wide(frame, column, table, findings) for column in ("score", "label"))
+    scores, labels = (wide(frame, column, table, findings) for column in ("score", "label"))
     known = ~np.isnan(labels)
     unfit = int(((scores == UNFIT_SCORE) | ~known).all(axis=0).sum())
     names = ["auroc", "auprc", *(["brier"] if probabilities else [])]
+    decided = [name for name in ("f1", "accuracy") if name in asked and "threshold" in frame]
+    thresholds = frame.groupby("finding")["threshold"].first() if decided else pd.Series(dtype=float)
+    many = [f for f, n in zip(findings, known.sum(axis=0), strict=True) if n >= LEAST_IMAGES]
+    calibrated = many if "ece" in asked and probabilities else []
 
     def compute(weights: Floats) -> dict[Key, Floats]:
         values: dict[Key, Floats] = {}
@@ -91,7 +111,14 @@ def finding_metrics(frame: pd.DataFrame, probabilities: bool) -> CellMetrics:
             values["auprc", finding] = _precision_recall_area(*curve)
             if probabilities:
                 values["brier", finding] = brier(score, label, weight)
-        for name in names:
+            if finding in calibrated:
+                values["ece", finding] = calibration_error(score, label, weight)
+            if decided:
+                found = at_threshold(score >= thresholds[finding], label, weight)
+                values |= {(name, finding): found[name] for name in decided}
+        if calibrated:
+            values["ece", ""] = mean_of_defined([values["ece", finding] for finding in calibrated])
+        for name in [*names, *decided]:
             macro = "brier" if name == "brier" else f"{name}_macro"
             values[macro, ""] = mean_of_defined([values[name, finding] for finding in findings])
         if probabilities:
@@ -114,25 +141,3 @@ def finding_metrics(frame: pd.DataFrame, probabilities: bool) -> CellMetrics:
     n_test = {"": len(table)} | {finding: int(known[:, j].sum()) for j, finding in enumerate(findings)}
     patients = table["patient_id"].to_numpy(str)
     return CellMetrics(patients, positive, compute, {"chance": chance}, n_test, n_pos)
-
-
-def exclusive_metrics(frame: pd.DataFrame) -> CellMetrics:
-    """Accuracy of the highest score among exclusive classes (`accuracy_5x200`).
-
-    Args:
-        frame: one row per image and class `5x200:<class>`, `label` one-hot; ties share the hit.
-    """
-    table = units(frame)
-    classes = sorted(frame["finding"].unique())
-    scores, labels = (_wide(frame, column, table, classes) for column in ("score", "label"))
-    best = scores == np.nanmax(scores, axis=1, keepdims=True)
-    correct = (best & (labels == 1)).sum(axis=1) / best.sum(axis=1)
-
-    def compute(weights: Floats) -> dict[Key, Floats]:
-        return {("accuracy_5x200", ""): weighted_mean(correct, weights)}
-
-    def chance(weights: Floats) -> dict[Key, Floats]:
-        return {("accuracy_5x200", ""): np.full(len(weights), 1 / len(classes))}
-
-    patients, counts = table["patient_id"].to_numpy(str), {"": len(table)}
-    return CellMetrics(patients, np.ones(len(table), bool), compute, {"chance": chance}, counts, counts)

@@ -11,8 +11,9 @@ from prior.data.files import atomic_path, read_json
 from prior.errors import InputError
 from prior.metrics.arrays import Floats
 from prior.metrics.cell import CellMetrics, Compute, Key
-from prior.metrics.classification import SUBSET, exclusive_metrics, finding_metrics
+from prior.metrics.classification import SUBSET, finding_metrics
 from prior.metrics.detection import detection_metrics
+from prior.metrics.exclusive import EXCLUSIVE, EXCLUSIVE_ACCURACY, exclusive_metrics
 from prior.metrics.grounding import grounding_metrics
 from prior.metrics.intervals import Resamples, patient_resamples
 from prior.metrics.prototypes import prototype_metrics
@@ -52,11 +53,12 @@ def cell_metrics(task: str, frame: pd.DataFrame, asked: Collection[str] = ()) ->
     `asked` names those of the protocol: some are computed only for protocols that ask for them.
     """
     if task == "classification":
-        return [finding_metrics(frame, probabilities=True)]
+        parts = [finding_metrics(frame, True, asked)]
+        return parts + ([exclusive_metrics(frame, EXCLUSIVE, asked)] if EXCLUSIVE_ACCURACY in asked else [])
     if task == "zero_shot":
         subset = frame["finding"].str.startswith(SUBSET)
         parts = [finding_metrics(frame[~subset], probabilities=False)] if (~subset).any() else []
-        return parts + ([exclusive_metrics(frame[subset])] if subset.any() else [])
+        return parts + ([exclusive_metrics(frame[subset], f"_{SUBSET[:-1]}", asked)] if subset.any() else [])
     if task == "detection":
         return [detection_metrics(frame, asked)]
     single = {

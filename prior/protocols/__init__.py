@@ -66,9 +66,10 @@ class Protocol(BaseModel):
                     f"choose one of {known}"
                 )
             if knob not in choices and knob not in read:
+                known = ", ".join(f"`{name}`" for name in sorted({*choices, *read}))
                 raise InputError(
-                    f"{where} states `{knob}`, which {self.task} does not read; remove it, or implement it "
-                    f"in prior/tasks/{self.task}.py"
+                    f"{where} states `{knob}`, which {self.task} does not read; remove it, implement it in "
+                    f"prior/tasks/{self.task}.py, or choose one of {known}"
                 )
 
 

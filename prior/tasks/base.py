@@ -1,8 +1,8 @@
 """What every downstream task receives and gives back, and which images a cell may use."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,25 @@ from prior.data.splits import choose_preset, take_fraction
 from prior.errors import InputError
 from prior.protocols import Protocol
 
+# Values that every task implements, where a knob names one of a few.
+CHOICES: dict[str, Collection[Any]] = {
+    "uses_labels": [True, False],
+    "views": ["frontal"],
+    "fit": ["pad", "stretch"],
+    "input_size": ["bundle"],
+    "frozen": [True, False],
+}
+# Knobs whose numbers, lists and names every task reads.
+READ = frozenset({"split", "datasets", "fractions"})
+# The same for tasks that compare images with texts and train nothing.
+UNTRAINED: dict[str, Collection[Any]] = {
+    **CHOICES,
+    "uses_labels": [False],
+    "frozen": [True],
+    "head_name": ["none"],
+}
+# What every task with labels reads besides.
+LABELLED = frozenset({"refuse_below", "seeds_at_all_labels", "validation"})
 # Of the images with a mask or box, fractions are taken; in test there are no others either.
 POSITIVES_ONLY = "positives only"
 # Values of `images` for tasks whose images can have a mask or box.
@@ -81,6 +100,17 @@ def cell_seed(data: PreparedDataset, protocol: Protocol, cell: Cell) -> int:
     return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:8], 16) % 2**31
 
 
+def selection_cell(data: PreparedDataset, protocol: Protocol, cell: Cell) -> Cell:
+    """Return the cell on which the hyperparameters of `cell` are chosen: the same on the first seed.
+
+    Where every seed has a split of its own it is `cell` itself: the first seed's validation images may be
+    test images of the others.
+    """
+    if split_preset(data, protocol, cell).startswith("seeded"):
+        return cell
+    return replace(cell, seed=protocol.first_seed)
+
+
 def check_place(data: PreparedDataset, protocol: Protocol, cells: Sequence[Cell]) -> None:
     """Stop if a setting that holds for certain datasets or label fractions is used elsewhere.
 
@@ -141,8 +171,20 @@ def validation_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> 
 
 
 def test_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.DataFrame:
-    """Return the test images; tasks ask for them after everything is selected."""
+    """Return the test images, the only place of the code that reads the test side of a split.
+
+    Tasks ask for them after everything is selected.
+    """
     return _images(data, protocol, cell, "test")
+
+
+def subset_images(data: PreparedDataset, name: str) -> pd.DataFrame | None:
+    """Return the test images of a named selection (5x200, say) with their `class`; None if it has none."""
+    path = data.root / "subsets" / f"{name}.parquet"
+    if not path.is_file():
+        return None
+    columns = ["image_id", "patient_id", "row"]
+    return pd.read_parquet(path).merge(data.images[columns], on="image_id", validate="one_to_one")
 
 
 def _images(

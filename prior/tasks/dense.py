@@ -13,6 +13,7 @@ from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.errors import InputError
 from prior.protocols import Protocol
+from prior.tasks import base
 from prior.tasks.features import Features
 from prior.tasks.maps import CachedMaps, EncodedMaps, Rows, tune_last_stages
 from prior.tasks.optimise import OPTIMISERS, SCHEDULES
@@ -23,21 +24,19 @@ T = TypeVar("T")
 BATCH_NORM = {"frozen statistics": True, "batch statistics": False}
 # Values that the tasks with trained heads implement, where a knob names one of a few.
 CHOICES: dict[str, Collection[Any]] = {
+    **base.CHOICES,
     "uses_labels": [True],
-    "views": ["frontal"],
-    "fit": ["pad", "stretch"],
-    "input_size": ["bundle"],
     "selection_seed": ["first"],
     "precision": ["auto", "bf16", "fp32"],
     "optimiser": OPTIMISERS,
     "schedule": SCHEDULES,
     "batch_norm": BATCH_NORM,
-    "frozen": [True, False],
 }
 # Knobs whose numbers, lists and names they read.
 READ = frozenset(
     {
-        *("split", "refuse_below", "seeds_at_all_labels", "validation", "datasets", "fractions"),
+        *base.READ,
+        *base.LABELLED,
         *(
             "weight_decay",
             "momentum",

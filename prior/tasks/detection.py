@@ -158,6 +158,18 @@ CHOICES: dict[str, Collection[Any]] = {
 READ = dense.READ | {"head"}
 
 
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement with the head
+            and the images of this setting.
+    """
+    protocol.require(CHOICES, READ)
+    fixed = {**OF_HEAD[protocol["head_name"]], "negatives": [NEGATIVES[protocol["images"]]]}
+    protocol.require({**CHOICES, **fixed}, READ)
+
+
 def evaluate(
     bundle: Bundle,
     data: PreparedDataset,
@@ -179,8 +191,6 @@ def evaluate(
     Raises:
         InputError: a frozen protocol without cached maps, or knobs that do not fit the head.
     """
-    fixed = {**OF_HEAD[protocol["head_name"]], "negatives": [NEGATIVES[protocol["images"]]]}
-    protocol.require(fixed, protocol.knobs)
     boxes = boxes_by_image(data, bundle.info.image.input_size, protocol["fit"])
 
     def build(of: Cell, rate: float) -> DetectionJob:

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prior.data.files import read_json, write_json
 from prior.data.prepared import PreparedDataset
 from prior.protocols import Protocol
-from prior.tasks.base import Cell, cell_seed
+from prior.tasks.base import Cell, cell_seed, selection_cell
 from prior.tasks.optimise import OPTIMISERS, SCHEDULES, WATCH_LOSS, plan
 from prior.training.precision import autocast, choose_device, resolve_precision
 
@@ -167,8 +167,8 @@ def search(
 ) -> tuple[J, dict[str, Any]]:
     """Train the job of a cell with the learning rate that won on the first seed.
 
-    All candidates are trained once per fraction and fold, on the first seed; the choice is kept in `work` and
-    reused by the other seeds, so every bundle has the same number of trials.
+    All candidates are trained once per fraction and fold, on the first seed (`selection_cell`); the choice is
+    kept in `work` and reused by the other seeds, so every bundle has the same number of trials.
 
     Args:
         build: makes the job of a cell for a learning rate.
@@ -185,7 +185,7 @@ def search(
         return train(lambda: build(of, rate), protocol, cell_seed(data, protocol, of))
 
     grid = sorted(float(rate) for rate in protocol["learning_rates"])
-    first = replace(cell, seed=protocol.first_seed)
+    first = selection_cell(data, protocol, cell)
     path = work / f"selection-{first.name}.json"
     result: Trained[J] | None = None
     if not path.exists():

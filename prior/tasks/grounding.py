@@ -8,7 +8,7 @@ Where the boxes themselves belong to phrases (MS-CXR, Boecking et al., ECCV 2022
 one row; the phrase itself is in none, only the finding that it speaks of.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from prior.errors import InputError
 from prior.methods.base import ReportFeatures
 from prior.protocols import Protocol
 from prior.reports.labeller import ABSENT, label_report
+from prior.tasks import base
 from prior.tasks.base import Cell, CellResult, omitted, split_preset, test_images
 from prior.tasks.embeddings import Embedder
 from prior.tasks.map_agreement import contrast_to_noise, mean_iou, pointing_hits, scaled
@@ -35,6 +36,26 @@ from prior.tasks.regions import finding_masks, marked_findings
 EXAMPLES = 6
 OWN_PHRASES = "labels of the boxes"
 _BATCH = 64
+CHOICES: dict[str, Collection[Any]] = {
+    **base.UNTRAINED,
+    "images": ["positives"],
+    "pooling": ["mean of the maps of all phrasings"],
+    "target": ["union of a finding's masks, or else of its filled boxes"],
+    "upsampling": ["bilinear"],
+    "scale": ["least and largest value of each map"],
+    "ties": ["expected hit"],
+    "metrics": ["pointing_game", "cnr", "cnr_signed", "miou"],
+}
+READ = base.READ | {"prompts", "thresholds"}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement.
+    """
+    protocol.require(CHOICES, READ)
 
 
 def evaluate(
@@ -93,7 +114,7 @@ def spoken_findings(labels: pd.DataFrame, phrase: str, image_ids: Sequence[str])
     present = labels.set_index("image_id").eq(1)
     found = []
     for image in image_ids:
-        named = sorted(present.columns[present.loc[image]])
+        named = sorted(present.columns[present.loc[image].to_numpy(dtype=bool)])
         if not named:
             raise InputError(f"image {image} has boxes and no present finding; correct its labels")
         found.append(next((finding for finding in named if finding in read), named[0]))

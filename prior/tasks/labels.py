@@ -54,11 +54,23 @@ def _values(findings: list[str], knob: str | dict[str, str]) -> NDArray[np.float
 
 
 def long_predictions(
-    images: pd.DataFrame, findings: list[str], scores: NDArray[np.floating], labels: NDArray[np.float64]
+    images: pd.DataFrame,
+    findings: list[str],
+    scores: NDArray[np.floating],
+    labels: NDArray[np.float64],
+    thresholds: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per image × finding with a label; scores and labels are [images, findings]."""
+    """Return one row per image × finding with a label.
+
+    Args:
+        images: n images.
+        findings: names.
+        scores: [n, findings].
+        labels: [n, findings], NaN where an image has no label.
+        thresholds: [findings], from which score on a finding counts as present.
+    """
     row, column = np.nonzero(~np.isnan(labels))
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "image_id": images["image_id"].to_numpy()[row],
             "patient_id": images["patient_id"].to_numpy()[row],
@@ -67,3 +79,4 @@ def long_predictions(
             "label": labels[row, column].astype(np.int64),
         }
     )
+    return frame if thresholds is None else frame.assign(threshold=thresholds[column])

@@ -24,7 +24,23 @@ def known_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
-LOSSES = {"binary cross-entropy": known_cross_entropy}
+def exclusive_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Return the mean cross-entropy of the images that have exactly one class; arguments as above."""
+    single = (known.all(dim=1)) & (target.sum(dim=1) == 1)
+    losses = F.cross_entropy(logits, target.argmax(dim=1), reduction="none")
+    return (losses * single).sum() / single.sum().clamp(min=1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=1)
+
+
+EXCLUSIVE = "softmax cross-entropy"
+# Loss of logits, labels and which are known, and how logits become probabilities.
+LOSSES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "binary cross-entropy": (known_cross_entropy, torch.sigmoid),
+    EXCLUSIVE: (exclusive_cross_entropy, _softmax),
+}
 
 
 class ClassificationJob(Job):
@@ -58,7 +74,8 @@ class ClassificationJob(Job):
         self.maps, self.head = source.maps, head.to(self.device)
         self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(head, rate, protocol)
-        self.augmentation, self.label_loss = augmentation(protocol), LOSSES[protocol["loss"]]
+        self.augmentation = augmentation(protocol)
+        self.label_loss, self.activation = LOSSES[protocol["loss"]]
         self.select = SELECTION[protocol["selection"]]
         self.batch = int(protocol["evaluation_batch"])
         self.centre, self.spread = torch.zeros((), device=self.device), torch.ones((), device=self.device)
@@ -95,7 +112,7 @@ class ClassificationJob(Job):
         return np.concatenate([part.cpu().numpy().astype(np.float64) for part in parts])
 
     def _probabilities(self, rows: Rows) -> Tensor:
-        return self._logits(self._pooled(rows)).sigmoid()
+        return self.activation(self._logits(self._pooled(rows)))
 
     def _pooled(self, rows: Rows) -> Tensor:
         pooled: Tensor = self.maps(rows)[-1].mean(dim=(2, 3))

@@ -5,7 +5,7 @@ Every sentence gives one row: its nearest prototype and the entropy of its assig
 position and holds no text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,29 @@ from prior.errors import InputError
 from prior.protocols import Protocol
 from prior.reports.normalise import normalised_text
 from prior.reports.tokens import ordered_sentences
+from prior.tasks import base
 from prior.tasks.base import Cell, CellResult, omitted, split_preset, test_images
 from prior.tasks.embeddings import Embedder
 
 Floats = NDArray[np.float32]
 _BATCH = 64
+CHOICES: dict[str, Collection[Any]] = {
+    **base.UNTRAINED,
+    "images": ["all"],
+    "noise": ["none"],
+    "reports": ["test studies"],
+    "metrics": ["dead_prototypes", "dead_prototypes_count", "assignment_entropy", "used_perplexity"],
+}
+READ = base.READ | {"nearest"}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement.
+    """
+    protocol.require(CHOICES, READ)
 
 
 def evaluate(

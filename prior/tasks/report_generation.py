@@ -19,7 +19,7 @@ from prior.errors import InputError
 from prior.metrics.text_overlap import bleu, bleu_counts
 from prior.protocols import Protocol
 from prior.reports.plain import plain_reports
-from prior.tasks import dense
+from prior.tasks import base, dense
 from prior.tasks.base import (
     Cell,
     CellResult,
@@ -38,7 +38,7 @@ from prior.tasks.maps import Rows, tune_layout
 from prior.tasks.report_decoder import PAD, ReportDecoder, Vocabulary
 from prior.training.precision import autocast
 
-TRANSFORMER, NEAREST = "transformer", "nearest_report"
+NEAREST, DECODER = "nearest_report", "transformer"
 SIMILARITY = "cosine of the mean of the last map, z-scored over all training images without reports"
 VIEWS = {"one frontal image a study": 1, "two images a study, regions side by side": 2}
 
@@ -136,18 +136,47 @@ SELECTION: dict[str, Callable[[ReportJob], float]] = {
     "validation log-likelihood a token": ReportJob.validation_likelihood,
     "validation BLEU-4": ReportJob.validation_bleu,
 }
-CHOICES: dict[str, Collection[Any]] = {
-    **dense.CHOICES,
+SHARED: dict[str, Collection[Any]] = {
+    **base.CHOICES,
+    "uses_labels": [True],
     "images": ["all"],
-    "head_name": [TRANSFORMER, NEAREST],
+    "head_name": [DECODER, NEAREST],
+    "sections": ["findings", "impression"],
     "text": ["lower case, no punctuation, a full stop after each sentence"],
     "studies": VIEWS,
-    "loss": ["cross-entropy a token"],
-    "selection": SELECTION,
-    "similarity": [SIMILARITY],
-    "metrics": ["clinical_f1_micro", "bleu_4", "rouge_l", "cider", "meteor_exact_stem"],
+    "metrics": [
+        *("clinical_f1_micro", "clinical_f1_macro", "clinical_f1_example"),
+        *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor_exact_stem", "cider"),
+    ],
 }
-READ = dense.READ | {"sections", "decoder", "min_count", "max_length", "beams", "length_penalty"}
+# By head: what a knob may say, and the knobs that are read as they are.
+CHOICES: dict[str, dict[str, Collection[Any]]] = {
+    DECODER: {
+        **dense.CHOICES,
+        **SHARED,
+        "loss": ["cross-entropy a token"],
+        "selection": SELECTION,
+    },
+    NEAREST: {
+        **SHARED,
+        "frozen": [True],
+        "similarity": [SIMILARITY],
+    },
+}
+READ = {
+    DECODER: dense.READ | {"decoder", "min_count", "max_length", "beams", "length_penalty"},
+    NEAREST: base.READ | base.LABELLED,
+}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read with this head, or a value that it does not implement.
+    """
+    head = protocol["head_name"] if protocol["head_name"] in CHOICES else DECODER
+    protocol.require(CHOICES[head], READ[head])
 
 
 def _rows(images: pd.DataFrame) -> Rows:
@@ -209,7 +238,7 @@ def evaluate(
             continue
         job: ReportJob | None = None
         selected: dict[str, Any] = {}
-        if protocol["head_name"] != NEAREST:
+        if protocol["head_name"] == DECODER:
             job, selected = search(build, data, protocol, cell, work)
             selected["vocabulary"] = len(job.vocabulary)
         test = shown(test_images(data, protocol, cell))

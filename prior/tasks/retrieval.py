@@ -7,7 +7,7 @@ counts are expectations over random orders of tied candidates.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from prior.errors import InputError
 from prior.protocols import Protocol
 from prior.reports.normalise import normalised_text
 from prior.reports.tokens import ordered_reports
+from prior.tasks import base
 from prior.tasks.base import Cell, CellResult, omitted, test_images
 from prior.tasks.embeddings import Embedder
 from prior.tasks.ranking import Bools, expected_hits, expected_rank
@@ -28,6 +29,24 @@ from prior.tasks.ranking import Bools, expected_hits, expected_rank
 CUTS = (1, 5, 10)
 EXAMPLES = 6
 _DECIMALS = 6
+CHOICES: dict[str, Collection[Any]] = {
+    **base.UNTRAINED,
+    "images": ["all"],
+    "relevant": ["identical normalised text"],
+    "ties": ["expected rank"],
+    "ks": CUTS,
+    "metrics": [*(f"{name}_{k}" for name in ("r_at", "p_at", "hit_at") for k in CUTS), "median_rank"],
+}
+READ = base.READ | {"pool"}
+
+
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement.
+    """
+    protocol.require(CHOICES, READ)
 
 
 def evaluate(

@@ -82,10 +82,8 @@ def run_evaluation(
 
 
 def _check_knobs(protocol: Protocol) -> None:
-    """Stop before any work if a task with a trained head does not do what the protocol states."""
-    module = import_module(TASKS[protocol.task])
-    if hasattr(module, "CHOICES"):
-        protocol.require(module.CHOICES, module.READ)
+    """Stop before any work if the task does not do what the protocol states."""
+    import_module(TASKS[protocol.task]).check(protocol)
 
 
 def all_cells(

@@ -160,6 +160,15 @@ CHOICES: dict[str, Collection[Any]] = {
 READ = dense.READ | {"decoder_channels", "head_width", "head_map"}
 
 
+def check(protocol: Protocol) -> None:
+    """Stop unless the task does all that `protocol` states.
+
+    Raises:
+        InputError: a knob that the task does not read, or a value that it does not implement.
+    """
+    protocol.require(CHOICES, READ)
+
+
 def warped_masks(masks: Tensor, generator: torch.Generator, settings: Augmentation) -> Tensor:
     """Move masks [B, H, W] as `augment` will move their images, binary again; `generator` stays as it is."""
     again = torch.Generator()

@@ -16,10 +16,10 @@ from prior.metrics.classification import (
     auroc,
     average_precision,
     brier,
-    exclusive_metrics,
     finding_metrics,
 )
 from prior.metrics.detection import THRESHOLDS, average_precisions, detection_metrics, match_images
+from prior.metrics.exclusive import exclusive_metrics
 from prior.metrics.retrieval import any_in_top, retrieval_metrics
 from prior.metrics.segmentation import segmentation_metrics
 
@@ -86,7 +86,7 @@ def test_5x200_accuracy_shares_ties() -> None:
     frame = long_form(
         np.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]]), np.array([[1, 0], [0, 1], [0, 1]]), classes
     )
-    metrics = exclusive_metrics(frame)
+    metrics = exclusive_metrics(frame, "_5x200")
     assert metrics.compute(ones(frame))["accuracy_5x200", ""][0] == pytest.approx(0.5)
     assert metrics.baselines["chance"](ones(frame))["accuracy_5x200", ""][0] == 0.5
 

@@ -56,6 +56,10 @@ class Towers(nn.Module):
         rows = (images.float().mean(dim=(1, 2, 3)) * 255).round().long()
         return ImageFeatures(self.vectors[rows], self.vectors[rows].unsqueeze(1), (1, 1))
 
+    def scores(self, images, reports):
+        unit = [nn.functional.normalize(features.global_, dim=-1) for features in (images, reports)]
+        return {"global": unit[0] @ unit[1].T}
+
     def encode_reports(self, tokens):
         global_ = torch.stack([self.words[int(row[1])] for row in tokens.ids]).float()
         return ReportFeatures(

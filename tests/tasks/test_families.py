@@ -28,8 +28,8 @@ from prior.tasks.run import run_evaluation
 from tests.tasks.fixtures import make_data
 
 TRAINED = ("classification", "segmentation", "detection")
-SETTINGS = [(f, t, s) for f in families() for t, s in settings(f) if t in TRAINED]
-OURS = [setting for setting in SETTINGS if setting[0] != "strict_small"]
+SETTINGS = [(f, t, s) for f in families() for t, s in settings(f)]
+OURS = [setting for setting in SETTINGS if setting[0] != "strict_small" and setting[1] in TRAINED]
 DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural", "nih_boxes")
 FINDINGS = (
     *(
@@ -152,17 +152,30 @@ def test_a_share_of_validation_by_dataset(places):
 
 @pytest.mark.parametrize(("family", "task", "setting"), SETTINGS)
 def test_every_knob_has_a_source_and_is_known_to_the_task(family, task, setting):
-    protocol, module = load_protocol(family, task, setting), import_module(TASKS[task])
-    protocol.require(module.CHOICES, module.READ)
+    import_module(TASKS[task]).check(load_protocol(family, task, setting))
     assert all(source.strip() for source in load_sources(family, task, setting).values())
 
 
-@pytest.mark.parametrize("task", TRAINED)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_knob_that_a_task_says_it_reads_is_read(task):
     folder = Path(import_module("prior.tasks").__file__).parent
     code = "\n".join(path.read_text() for path in folder.glob("*.py"))
-    for knob in import_module(TASKS[task]).READ:
+    read = import_module(TASKS[task]).READ
+    for knob in set().union(*read.values()) if isinstance(read, dict) else read:
         assert f'protocol["{knob}"]' in code or f'protocol.knobs.get("{knob}")' in code, knob
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_unknown_knob_or_value_is_told_with_all_names(task):
+    setting = next(setting for family, of, setting in SETTINGS if (family, of) == ("strict_small", task))
+    protocol = load_protocol("strict_small", task, setting)
+    for knobs, remedy in (({"mixup": 1}, "`fit`"), ({"fit": "crop"}, '"pad", "stretch"')):
+        wrong = protocol.model_copy(update={"knobs": {**protocol.knobs, **knobs}})
+        with pytest.raises(InputError) as error:
+            import_module(TASKS[task]).check(wrong)
+        told = str(error.value)
+        assert f"strict_small.yaml: {task} {setting} states `{next(iter(knobs))}" in told
+        assert remedy in told.split("choose one of")[1]
 
 
 @pytest.mark.parametrize(

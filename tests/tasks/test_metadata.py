@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from prior.tasks.classification import metadata_features
+from prior.tasks.probe import metadata_features
 
 
 def test_metadata_are_one_hot_with_a_flag_for_an_unknown_age() -> None:

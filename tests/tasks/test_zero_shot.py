@@ -3,10 +3,12 @@ import pandas as pd
 import pytest
 
 from prior.errors import InputError
+from prior.protocols import load_protocol
 from prior.tasks import prompts as prompt_files
 from prior.tasks.base import Cell
-from prior.tasks.prompts import load_prompts
-from prior.tasks.zero_shot import evaluate
+from prior.tasks.prompt_scores import DIFFERENCE, softmax, z_score
+from prior.tasks.prompts import drawn_prompts, load_prompts
+from prior.tasks.zero_shot import check, evaluate
 from tests.tasks.stub import StubBundle, bundle, dataset, protocol
 
 CELL = Cell(None, 0)
@@ -25,8 +27,19 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(model, data, tmp_path):
-    return next(iter(evaluate(model, data, protocol("zero_shot", prompts="toy"), [CELL], tmp_path)))[1]
+KNOBS = {
+    "prompts": "toy",
+    "drawn": None,
+    "pooling": "mean of normalised embeddings",
+    "similarity": "global",
+    "normalisation": "none",
+    "score": DIFFERENCE,
+}
+
+
+def run(model, data, tmp_path, **knobs):
+    stated = protocol("zero_shot", **{**KNOBS, **knobs})
+    return next(iter(evaluate(model, data, stated, [CELL], tmp_path)))[1]
 
 
 def test_scores_are_differences_of_cosines_to_mean_prompts(files, tmp_path):
@@ -74,9 +87,89 @@ def test_the_strict_prompts_have_three_phrasings_on_each_side():
         assert not set(sides["positive"]) & set(sides["negative"])
 
 
+@pytest.mark.parametrize("name", ["prior", "gloria", "medclip", "biovil"])
+def test_prompts_of_peers_cover_the_five_classes_and_are_distinct(name):
+    prompts, _ = load_prompts(name)
+    five = {"Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural_Effusion"}
+    assert five <= set(prompts)
+    for sides in prompts.values():
+        for texts in sides.values():
+            assert len(set(texts)) == len(texts)
+            assert all(text == " ".join(text.split()) for text in texts)
+    assert all(bool(sides["negative"]) == (name == "biovil") for sides in prompts.values())
+
+
+def test_parts_are_combined_and_drawn_by_seed(files):
+    (files / "parts.yaml").write_text('Edema: {positive: {how: ["", mild], what: [edema, fluid]}}')
+    prompts, _ = load_prompts("parts")
+    assert prompts["Edema"] == {"positive": ["edema", "fluid", "mild edema", "mild fluid"], "negative": []}
+    draws = [drawn_prompts(prompts, {"count": 2, "seed": seed})["Edema"]["positive"] for seed in range(40)]
+    assert {len(set(draw)) for draw in draws} == {2}
+    assert len({frozenset(draw) for draw in draws}) == 6
+    assert sorted(drawn_prompts(prompts, {"count": 9, "seed": 0})["Edema"]["positive"]) == [
+        "edema",
+        "fluid",
+        "mild edema",
+        "mild fluid",
+    ]
+    assert drawn_prompts(prompts, None) == prompts
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ("mean of normalised embeddings", [1, 0, 0.5**0.5]),
+        ("mean of scores", [0.5**0.5, 0, 0.5]),
+        ("maximum of scores", [0.5**0.5, 0, 1]),
+    ],
+)
+def test_pooling_of_prompts(files, tmp_path, pooling, expected):
+    data = dataset(tmp_path, {"Edema": [1.0, 0.0, 1.0]}, [])
+    one_sided = {"score": "cosine to the positive", "pooling": pooling}
+    result = run(bundle(tmp_path, IMAGES, WORDS), data, tmp_path, **one_sided)
+    np.testing.assert_allclose(result.predictions["score"], expected, atol=1e-2)
+
+
+def test_local_similarity_is_added_or_the_cell_omitted(files, tmp_path):
+    data = dataset(tmp_path, {"Edema": [1.0, 0.0, 1.0]}, [])
+    model = bundle(tmp_path, IMAGES, WORDS)
+    knobs = {"score": "cosine to the positive", "pooling": "maximum of scores"}
+    plain = run(model, data, tmp_path, **knobs).predictions["score"].to_numpy()
+    local = {**knobs, "similarity": "global + half of local"}
+    assert "no local similarity" in run(model, data, tmp_path, **local).info["omitted"]
+    scores = model.towers.scores
+    model.towers.scores = lambda images, reports: {
+        **scores(images, reports),
+        "local": scores(images, reports)["global"] * 4,
+    }
+    np.testing.assert_allclose(run(model, data, tmp_path, **local).predictions["score"], 3 * plain, atol=1e-6)
+
+
+def test_normalisations_by_hand():
+    scores = np.array([[1.0, 5.0], [3.0, 5.0]])
+    np.testing.assert_allclose(z_score(scores), [[-1, 0], [1, 0]])
+    np.testing.assert_allclose(softmax(scores).sum(axis=1), 1)
+    np.testing.assert_allclose(softmax(scores)[0, 1], 1 / (1 + np.exp(-4)))
+
+
+def test_a_difference_needs_negative_prompts(files, tmp_path):
+    (files / "toy.yaml").write_text("Edema: {positive: [wet]}")
+    data = dataset(tmp_path, {"Edema": [1.0, 0.0, 1.0]}, [])
+    with pytest.raises(InputError, match="no negative phrasing for Edema"):
+        run(bundle(tmp_path, IMAGES, WORDS), data, tmp_path)
+
+
+def test_a_mean_of_embeddings_has_no_local_part():
+    stated = load_protocol("prior", "zero_shot", "prompt_local")
+    wrong = {**stated.knobs, "pooling": "mean of normalised embeddings"}
+    check(stated)
+    with pytest.raises(InputError, match='`pooling: "mean of normalised'):
+        check(stated.model_copy(update={"knobs": wrong}))
+
+
 def test_unknown_and_broken_prompt_files_are_named(files):
     with pytest.raises(InputError, match="choose one of toy"):
         load_prompts("none")
-    (files / "bad.yaml").write_text("Edema: {positive: [wet]}")
+    (files / "bad.yaml").write_text("Edema: {negative: [wet]}")
     with pytest.raises(InputError, match=r"bad\.yaml: Edema needs phrasings"):
         load_prompts("bad")

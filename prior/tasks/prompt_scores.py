@@ -1,0 +1,133 @@
+"""Scores of images against the prompts of every finding, as a protocol's knobs say."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from prior.protocols import Protocol
+from prior.tasks.embeddings import Embedder
+from prior.tasks.prompts import Prompts
+
+Floats = NDArray[np.float64]
+_BATCH = 64
+
+DIFFERENCE = "cosine to the positive minus cosine to the negative"
+SCORE = (DIFFERENCE, "cosine to the positive")
+MEAN_EMBEDDING = "mean of normalised embeddings"
+# How the similarities [images, phrasings] to one finding's phrasings become one score. The first is taken of
+# embeddings, and so of global similarities only.
+POOLING: dict[str, Callable[[Floats], Floats] | None] = {
+    MEAN_EMBEDDING: None,
+    "mean of scores": lambda scores: scores.mean(axis=1),
+    "maximum of scores": lambda scores: scores.max(axis=1),
+}
+# Weights of the similarities that `Method.scores` returns.
+SIMILARITY: dict[str, Mapping[str, float]] = {
+    "global": {"global": 1.0},
+    "local": {"local": 1.0},
+    "mean of global and local": {"global": 0.5, "local": 0.5},
+    "global + half of local": {"global": 1.0, "local": 0.5},
+}
+
+
+def z_score(scores: Floats) -> Floats:
+    """Standardise each finding's scores [images, findings] over the images; constant ones become 0."""
+    spread = scores.std(axis=0)
+    return np.asarray((scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+
+
+def softmax(scores: Floats) -> Floats:
+    """Softmax of scores [images, findings] over the findings."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def unchanged(scores: Floats) -> Floats:
+    """Return the scores."""
+    return scores
+
+
+# What is done with each similarity [images, findings] before they are added, and with their sum.
+NORMALISATION: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
+    "none": (unchanged, unchanged),
+    "softmax over findings": (softmax, unchanged),
+    # Transductive: a score depends on the other test images.
+    "z-score of each finding over the test images": (unchanged, z_score),
+}
+
+
+def mean_embeddings(embedder: Embedder, groups: Sequence[Sequence[str]]) -> Tensor:
+    """Return one unit embedding per group of phrasings [groups, D]: the normalised mean of theirs."""
+    embedded = embedder.texts([[text] for group in groups for text in group])
+    parts = torch.split(embedded, [len(group) for group in groups])
+    return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=-1)
+
+
+class PromptScorer:
+    """Scores of images for findings.
+
+    Args:
+        embedder: the method.
+        pixels: image store [N, H, W].
+        protocol: knobs `pooling`, `score`, `similarity` and `normalisation`.
+    """
+
+    def __init__(self, embedder: Embedder, pixels: NDArray[np.uint8], protocol: Protocol) -> None:
+        self.embedder, self.pixels = embedder, pixels
+        self.weights = SIMILARITY[protocol["similarity"]]
+        self.pool, self.difference = POOLING[protocol["pooling"]], protocol["score"] == DIFFERENCE
+        self.each, self.total = NORMALISATION[protocol["normalisation"]]
+
+    def scores(
+        self, rows: NDArray[np.int64], prompts: Prompts, findings: Sequence[str], positive_only: bool = False
+    ) -> Floats | None:
+        """Score images.
+
+        Args:
+            rows: store rows [n].
+            prompts: phrasings by finding and side.
+            findings: F of them.
+            positive_only: leave the negative side out whatever the protocol's score is.
+
+        Returns:
+            [n, F], larger is more likely present; None if the method lacks a similarity that is asked for.
+        """
+        both = self.difference and not positive_only
+        sides = ["positive", "negative"] if both else ["positive"]
+        found = self._similarities(rows, [prompts[finding][side] for side in sides for finding in findings])
+        if not set(self.weights) <= set(found):
+            return None
+        total = np.zeros((len(rows), len(findings)))
+        for name, weight in self.weights.items():
+            parts = [self.each(part) for part in np.split(found[name], len(sides), axis=1)]
+            total += weight * (parts[0] - parts[1] if both else parts[0])
+        return self.total(total)
+
+    def _similarities(self, rows: NDArray[np.int64], groups: Sequence[Sequence[str]]) -> dict[str, Floats]:
+        """Return each similarity pooled over phrasings, [n, groups]."""
+        if self.pool is None:
+            images = self.embedder.images(self.pixels, rows)
+            return {"global": (images @ mean_embeddings(self.embedder, groups).T).numpy().astype(np.float64)}
+        texts = [text for group in groups for text in group]
+        owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        found = self._pairwise(rows, texts)
+        pool = self.pool
+        return {
+            name: np.stack([pool(scores[:, owner == k]) for k in range(len(groups))], axis=1)
+            for name, scores in found.items()
+        }
+
+    @torch.inference_mode()
+    def _pairwise(self, rows: NDArray[np.int64], texts: Sequence[str]) -> dict[str, Floats]:
+        """Return the method's similarities of every image and text, [n, texts]."""
+        reports = self.embedder.report_features([[text] for text in texts])
+        parts: dict[str, list[Floats]] = {}
+        for start in range(0, len(rows), _BATCH):
+            images = self.embedder.image_features(self.pixels, rows[start : start + _BATCH])
+            for name, scores in self.embedder.method.scores(images, reports).items():
+                parts.setdefault(name, []).append(scores.float().cpu().numpy().astype(np.float64))
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
