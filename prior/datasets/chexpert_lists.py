@@ -97,12 +97,10 @@ def read_selection(
     raw.images = keep(images, set(chosen.index)).assign(official_split="test")
     raw.labels = keep(raw.labels, set(chosen.index))
     raw.name, raw.strict_pool = name, None
-    raw.layout += (
-        ", selected by rule"
-        if listed is None
-        else f", {listed.file.name} (sha256 {sha256_start(listed.file)})"
-    )
-    if listed is not None:
+    if listed is None:
+        raw.layout += ", selected by rule"
+    else:
+        raw.layout += f", {listed.file.name} (sha256 {sha256_start(listed.file)})"
         raw.notes[listed.file.name] = recognise(listed.file, "chexpert", "test")
     raw.notes |= {
         "cut from": "CheXpert's train.csv: an encoder trained on it has seen these patients",
