@@ -13,6 +13,7 @@ import pandas as pd
 
 from prior.data.files import atomic_path
 from prior.datasets import base, chexpert
+from prior.datasets.published_lists import recognise, sha256_start
 from prior.datasets.raw_files import require_inside
 from prior.errors import InputError
 
@@ -96,9 +97,11 @@ def read_selection(
     raw.images = keep(images, set(chosen.index)).assign(official_split="test")
     raw.labels = keep(raw.labels, set(chosen.index))
     raw.name, raw.strict_pool = name, None
-    raw.layout += (
-        ", selected by rule" if listed is None else f", {listed.file.name} (sha256 {_sha256(listed.file)})"
-    )
+    if listed is None:
+        raw.layout += ", selected by rule"
+    else:
+        raw.layout += f", {listed.file.name} (sha256 {sha256_start(listed.file)})"
+        raw.notes[listed.file.name] = recognise(listed.file, "chexpert", "test")
     raw.notes |= {
         "cut from": "CheXpert's train.csv: an encoder trained on it has seen these patients",
         "qualify": {str(kind): int(count) for kind, count in classes.value_counts(sort=False).items()},
@@ -146,10 +149,6 @@ def require_listed(listed: Published, classes: pd.Series) -> list[str]:
             f"qualify by the rule ({int(wrong.sum())} of {len(ids)}); this is the list of another selection"
         )
     return ids.tolist()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def write_classes(out: Path, raw: base.RawDataset, rule: Rule) -> list[Path]:

@@ -62,7 +62,9 @@ rule check_data:
     input:
         # What a strict preset forbids stops here, before anything is trained.
         ancient("data/leaks.json"),
-        manifests=expand("data/prepared/{dataset}/manifest.json", dataset=graph.datasets),
+        manifests=expand(
+            "data/prepared/{dataset}/manifest.json", dataset=graph.datasets
+        ),
     output:
         "data/checked.json",
     log:
