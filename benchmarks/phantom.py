@@ -141,7 +141,7 @@ def sheet(path: Path, size: int = 224) -> None:
         tiles.append(_captioned(image, lines))
     rows = [np.concatenate(tiles[i : i + 6], 1) for i in range(0, 24, 6)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(path, optimize=True)
+    Image.fromarray(np.concatenate(rows)).quantize(64).save(path, optimize=True)
 
 
 def caption(finding: Finding) -> str:
