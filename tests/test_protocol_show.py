@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +16,14 @@ def test_every_knob_is_shown_with_its_value_and_source() -> None:
     assert shown == list(knobs)
     assert "| decoder_channels " in text
     assert "coarsest block first" in text
+
+
+def test_the_page_on_protocols_names_every_knob() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    table = page.split("## The knobs")[1].split("\n## ")[0].split("Every knob is executed")[0]
+    places = [(family, *place) for family in families() for place in settings(family)]
+    stated = {knob for place in places for knob in load_protocol(*place).knobs}
+    assert sorted(knob for knob in stated if f"`{knob}`" not in table) == []
 
 
 def test_a_task_shows_all_its_settings() -> None:
