@@ -28,7 +28,7 @@ from prior.results.tables import (
     subgroup_notes,
 )
 from prior.results.view import SIMULATED_NOTE, headline, load_view, title
-from prior.results.wide import headline_table, parts, protocol_tables, task_tables
+from prior.results.wide import headline_table, parts, protocol_tables, task_tables, with_row_marks
 
 FOLDER = Path(__file__).parent
 LIBRARY = "vendor/datatables.net-3.1.5/dataTables.min.js"
@@ -91,7 +91,8 @@ def _overview(view: pd.DataFrame, results: Path) -> Section:
         "Primary endpoints", headline_table(view), headline_table(view, "row"), simulated
     )
     section.figures = _figures(results / "plots", CAPTIONS, simulated)
-    for name, frame in rank_tables(pd.read_csv(results / "tables" / "ranks.csv")).items():
+    ranks = with_row_marks(rank_tables(pd.read_csv(results / "tables" / "ranks.csv")), view)
+    for name, frame in ranks.items():
         content = html_table(frame.set_index("method"), "method")
         section.tables.append(_table(f"Mean ranks. {name}", content, simulated))
     return section
@@ -101,7 +102,8 @@ def _ablations(view: pd.DataFrame, results: Path) -> Section:
     simulated = bool(view["simulated"].any())
     lines = [ABLATION_NOTE, *seed_notes(headline(view))]
     section = Section("ablations", "Ablations", title("Ablations, primary metrics", simulated), lines)
-    for name, frame in ablation_tables(pd.read_csv(results / "tables" / "ablations.csv")).items():
+    frames = ablation_tables(pd.read_csv(results / "tables" / "ablations.csv"))
+    for name, frame in with_row_marks(frames, view).items():
         section.tables.append(_table(name, html_table(frame.set_index("variant"), "variant"), simulated))
     return section
 
@@ -120,11 +122,12 @@ def _task(view: pd.DataFrame, differences: pd.DataFrame, task: str, plots: Path,
     rows = task_tables(chosen, task, "row", SHOWN_BY_FINDING)
     for place, wide in task_tables(chosen, task, "cell", SHOWN_BY_FINDING).items():
         section.tables += _split(" · ".join(reversed(place)), wide, rows[place], simulated)
-    for name, frame in difference_tables(differences[differences["task"] == task]).items():
+    frames = difference_tables(differences[differences["task"] == task])
+    for name, frame in with_row_marks(frames, view).items():
         content = html_table(frame.set_index("method"), "method")
         section.tables.append(_table(f"Paired differences. {name}", content, simulated))
     own = {name: frame for (of_task, name), frame in groups.items() if of_task == task}
-    for name, frame in own.items():
+    for name, frame in with_row_marks(own, view).items():
         content = html_table(frame.set_index("method"), "method")
         section.tables.append(_table(f"Subgroups. {name}", content, simulated, folded=True))
     section.notes += [f"Subgroups (at the end). {' '.join(subgroup_notes(simulated))}"] if own else []

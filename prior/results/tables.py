@@ -26,7 +26,14 @@ from prior.results.marks import MARK_NOTE
 from prior.results.paper_forms import PAPER_NOTES, paper_csv, paper_forms, paper_tables
 from prior.results.subgroups import COLUMNS, FEWEST_IMAGES, FEWEST_OF_A_LABEL
 from prior.results.view import SIMULATED_NOTE, checkpoint_note, headline, load_view, title
-from prior.results.wide import headline_table, parts, protocol_rows, protocol_tables, task_tables
+from prior.results.wide import (
+    headline_table,
+    parts,
+    protocol_rows,
+    protocol_tables,
+    task_tables,
+    with_row_marks,
+)
 
 CSV_COLUMNS = [
     *("task", "setting_text", "metric", "role", "finding", "at", "label", "value", "ci_low", "ci_high"),
@@ -139,8 +146,9 @@ def _compared(view: pd.DataFrame, out: Path, with_ablations: bool) -> list[Docum
         kinds.append(("ablations", "Ablations, primary metrics", lines, ablation_tables))
     found = []
     for name, heading, lines, make in kinds:
-        frames = {key: [frame] for key, frame in make(pd.read_csv(out / f"{name}.csv")).items()}
-        found.append(Document(name, heading, [*warning, *lines], frames, simulated))
+        frames = with_row_marks(make(pd.read_csv(out / f"{name}.csv")), view)
+        shown = {key: [frame] for key, frame in frames.items()}
+        found.append(Document(name, heading, [*warning, *lines], shown, simulated))
     return found
 
 
@@ -148,7 +156,8 @@ def _subgroups(view: pd.DataFrame, out: Path) -> Document:
     simulated = bool(view["simulated"].any())
     warning = [SIMULATED_NOTE] if simulated else []
     lines = [*warning, *subgroup_notes(simulated), *filter(None, [checkpoint_note(view)])]
-    found = {title: [frame] for (_, title), frame in subgroup_tables(read_subgroups(out)).items()}
+    frames = {name: frame for (_, name), frame in subgroup_tables(read_subgroups(out)).items()}
+    found = {name: [frame] for name, frame in with_row_marks(frames, view).items()}
     return Document("subgroups", "Subgroups, primary metrics", lines, found, simulated)
 
 

@@ -1,7 +1,7 @@
 """Tables as readers see them: methods as rows, what is compared as columns, from the aggregated rows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pandas as pd
@@ -56,6 +56,28 @@ def row_marks(view: pd.DataFrame, by: str = "label") -> dict[str, str]:
     """Method → what pre-training saw of the test sets in `view`: `none`, or for instance `none, patients`."""
     marks = view["contamination"].map(mark_of)
     return {str(name): ", ".join(sorted(set(of_row) - {""})) for name, of_row in marks.groupby(view[by])}
+
+
+def with_row_marks(frames: Mapping[str, pd.DataFrame], view: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Comparisons of methods, each with the column `contamination` as the last one.
+
+    Args:
+        frames: title → table with `method`, or of one method with `variant`. A title that begins with a task
+            and a setting in words is of that setting; others are of the primary endpoints.
+        view: of `load_view`.
+    """
+    places = view["task"].map(TASK_TITLES) + " · " + view["setting_text"]
+    leading = headline(view)
+    found = {}
+    for title, frame in frames.items():
+        here = view[[title.startswith(f"{place} · ") for place in places]]
+        by = "method" if "method" in frame else "variant"
+        if by == "variant":
+            here = leading[leading["method"] == title.split(" on ")[0]]
+        marks = row_marks(here if len(here) else leading, "label" if by == "method" else "variant")
+        named = [marks.get(name, "") for name in frame[by]]
+        found[title] = frame.assign(**{CONTAMINATION: named}) if any(named) else frame
+    return found
 
 
 def parts(wide: pd.DataFrame) -> list[pd.DataFrame]:
