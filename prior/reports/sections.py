@@ -1,9 +1,9 @@
 """Sections of a radiology report: where its findings and its impression stand.
 
-A header is a name followed by a colon at the start of a line (or, for the well-known names in capitals,
-after the end of a sentence). Only known names end a section: `LUNGS:` inside the findings stays there.
-Misspellings are recognised by their edit distance to the two names that matter. Text under no header
-counts as findings, so that a report without any header is not lost.
+A header is a name followed by a colon at the start of a line; for the two names that matter, in capitals,
+also after the end of a sentence, before a dash or alone on its line. Only known names end a section: `LUNGS:`
+inside the findings stays there. Misspellings are recognised by their edit distance to those two names. Text
+under no header counts as findings, so that a report without any header is not lost.
 """
 
 import re
@@ -15,6 +15,7 @@ FINDINGS = "findings"
 IMPRESSION = "impression"
 _FREE = "free"
 _OTHER = "other"
+_CLOSED = "closed"
 
 _FINDINGS_NAMES = ("FINDINGS", "FINDING", "REPORT", "RADIOGRAPHIC FINDINGS", "CHEST FINDINGS", "OBSERVATIONS")
 _IMPRESSION_NAMES = (
@@ -30,7 +31,6 @@ _IMPRESSION_NAMES = (
     "INTERPRETATION",
 )
 _OTHER_NAMES = (
-    "ADDENDUM",
     "ATTENDING",
     "CLINICAL HISTORY",
     "CLINICAL INDICATION",
@@ -61,20 +61,29 @@ _OTHER_NAMES = (
     "STUDY",
     "TECHNIQUE",
     "TYPE OF EXAMINATION",
-    "WET READ",
 )
 _KNOWN = {
     **dict.fromkeys(_FINDINGS_NAMES, FINDINGS),
     **dict.fromkeys(_IMPRESSION_NAMES, IMPRESSION),
     **dict.fromkeys(_OTHER_NAMES, _OTHER),
+    **dict.fromkeys(("ADDENDUM", "WET READ"), _CLOSED),
 }
 _VIEW_HEADER = re.compile(r"\b(?:CHEST|VIEWS?|RADIOGRAPHS?|FRONTAL|LATERAL|PORTABLE)\b")
-_COMBINED = re.compile(r"FINDINGS?\s*(?:AND|&|/|,)\s*IMPRESSIONS?")
+_COMBINED = re.compile(
+    r"(?:FINDINGS?\s*(?:AND|&|/|,)\s*IMPRESSIONS?|IMPRESSIONS?\s*(?:AND|&|/|,)\s*FINDINGS?)"
+)
 _LINE_HEADER = re.compile(r"^[ \t]*([A-Za-z][A-Za-z ()/&,\-]{1,58}?)[ \t]*:", re.MULTILINE)
-_INLINE_HEADER = re.compile(r"(?<=[.!?:\]])[ \t]+((?:FINDINGS?|IMPRESSIONS?)(?: AND IMPRESSION)?)[ \t]*:")
+_INLINE_HEADER = re.compile(
+    r"(?<=[.!?:\]])[ \t]+((?:FINDINGS?|IMPRESSIONS?)(?: AND (?:IMPRESSION|FINDINGS))?)[ \t]*:"
+)
 _PARAGRAPH_BREAK = re.compile(r"\n[ \t\r]*\n")
+# Behind a rule or the title of the report its text begins anew.
 _BANNER = re.compile(
-    r"^[ \t_*]*(?:(?:FINAL|PRELIMINARY)[ \t]+(?:ADDENDUM|REPORT)|WET[ \t]+READ)[ \t_*]*$", re.MULTILINE
+    r"^[ \t_*]*(?:"
+    r"(?P<free>(?:FINAL|PRELIMINARY)[ \t]+REPORT[ \t_*]*$|(?<=_{5})[ \t]*$)"
+    r"|(?P<closed>(?:FINAL[ \t]+|PRELIMINARY[ \t]+)?ADDENDUM\b(?![ \t]*:)|WET[ \t]+READ[ \t_*]*$)"
+    r"|(?P<bare>FINDINGS?|IMPRESSIONS?|CONCLUSIONS?)[ \t]*(?:$|-[ \t]))",
+    re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
@@ -109,7 +118,8 @@ def split_sections(text: str) -> Sections:
 
     A combined `FINDINGS AND IMPRESSION` section counts as findings. Paragraphs under no header
     (also those that follow a one-paragraph section such as COMPARISON) are findings, unless the report
-    has a findings header of its own. Wet reads, addenda, titles and clinical history are left out.
+    has a findings header of its own. Titles and clinical history are left out; so are wet reads and addenda,
+    up to the next header, rule of underscores or title of the report.
 
     Args:
         text: The whole report.
@@ -138,28 +148,35 @@ def _stretches(text: str) -> Iterator[tuple[str, int, int]]:
     yield from _free_paragraphs(text, 0, first)
     for index, header in enumerate(headers):
         stop = headers[index + 1].start if index + 1 < len(headers) else len(text)
-        if header.kind == _OTHER:
+        if header.kind == _FREE:
+            yield from _free_paragraphs(text, header.body, stop)
+        elif header.kind == _OTHER:
             # A blank line right behind the header is layout, not the end of its paragraph.
             lead = header.body + len(text[header.body : stop]) - len(text[header.body : stop].lstrip())
             blank = _PARAGRAPH_BREAK.search(text, lead, stop)
             if blank:
                 yield from _free_paragraphs(text, blank.end(), stop)
-        else:
+        elif header.kind != _CLOSED:
             start, end = _trim(text, header.body, stop)
             if _WORD.search(text, start, end):
                 yield header.kind, start, end
 
 
 def _headers(text: str) -> list[_Header]:
-    found = [_Header(_OTHER, match.start(), match.end()) for match in _BANNER.finditer(text)]
+    matches = [*_LINE_HEADER.finditer(text), *_INLINE_HEADER.finditer(text), *_BANNER.finditer(text)]
+    found: list[_Header] = []
     inside = False
-    matches = [*_LINE_HEADER.finditer(text), *_INLINE_HEADER.finditer(text)]
-    for match in sorted(matches, key=lambda match: match.start(1)):
-        kind = _kind(match.group(1), inside)
-        if kind is not None and not (found and match.start(1) < found[-1].body and kind == _OTHER):
+    for match in sorted(matches, key=_start):
+        banner = match.lastgroup if match.lastgroup != "bare" else None
+        kind = banner or _kind(match.group(match.lastindex or 0), inside)
+        if kind is not None and not (found and _start(match) < found[-1].body and kind == _OTHER):
             found.append(_Header(kind, match.start(), match.end()))
             inside = kind in (FINDINGS, IMPRESSION)
-    return sorted(found, key=lambda header: header.start)
+    return found
+
+
+def _start(match: re.Match[str]) -> int:
+    return match.start(match.lastindex or 0)
 
 
 @lru_cache(maxsize=4096)

@@ -83,3 +83,47 @@ def test_an_inline_header_in_capitals_starts_a_section():
 @pytest.mark.parametrize("text", ["", " \n\n", "FINDINGS:\n\nIMPRESSION: \n", "___"])
 def test_no_text_gives_no_section(text):
     assert split_sections(text).spans == ()
+
+
+RULE = " " + 78 * "_"
+
+
+@pytest.mark.parametrize(
+    ("text", "findings", "impression"),
+    [
+        (" IMPRESSION AND FINDINGS:  Lungs clear.", "Lungs clear.", None),
+        (" COMPARISON:  ___. FINDINGS AND IMPRESSION: Lungs clear.", "Lungs clear.", None),
+        (" FINDINGS & IMPRESSION:\n\n 1. Clear.\n\n 2. No edema.", "1. Clear.\n\n 2. No edema.", None),
+        # no colon: alone on the line, or before a dash
+        ("FINDINGS\n\nLungs clear.\n\nIMPRESSION\n\nNormal.", "Lungs clear.", "Normal."),
+        ("FINDINGS - Lungs clear.\nIMPRESSION- Normal.", "Lungs clear.", "Normal."),
+        ("FINDINGS :\nLungs clear.\nImpression :\nNormal.", "Lungs clear.", "Normal."),
+        # addenda, wherever they stand and however they are written
+        (f" FINDINGS: Clear lungs.\n\n IMPRESSION: Normal.\n{RULE}\n FINAL ADDENDUM\n\n Side.\n\n More.",
+         "Clear lungs.", "Normal."),
+        (" FINDINGS: Clear lungs.\n\n IMPRESSION: Normal.\n\n ADDENDUM  Read again.\n\n Nodule.",
+         "Clear lungs.", "Normal."),
+        (f" ADDENDUM: Side corrected.\n\n Called.\n{RULE}\n   FINAL REPORT\n CHEST, ___\n\n Clear lungs.",
+         "Clear lungs.", None),
+        (" ADDENDUM: As below. FINDINGS: Clear lungs. IMPRESSION: Normal.", "Clear lungs.", "Normal."),
+        # a wet read of several paragraphs ends where the report begins
+        (f" WET READ: ___ 8:15 PM\n Edema.\n\n Line.\n{RULE}\n  FINAL REPORT\n HISTORY: Ill\n\n Clear lungs.",
+         "Clear lungs.", None),
+        ("   FINAL REPORT\n The lungs are clear.", "The lungs are clear.", None),
+        # a blank of de-identification is no rule
+        (" FINDINGS: Compared to\n ___\n lungs are clear.", "Compared to\n ___\n lungs are clear.", None),
+        # colons, times and blanks inside a section are no headers
+        (" IMPRESSION:  AP chest compared to ___:\n\n No edema at 5:16.", None,
+         "AP chest compared to ___:\n\n No edema at 5:16."),
+        ("FINDINGS: Clear lungs.\n\n NOTIFICATION: Dr. ___ at 3:45 p.m.\n\n IMPRESSION: Normal.",
+         "Clear lungs.", "Normal."),
+        (" RECOMMENDATION(S):  CT.\n\n FINDINGS:  Clear lungs.", "Clear lungs.", None),
+        ("FINDINGS: Old.\n\nFINDINGS: New.", "Old.\n\nNew.", None),
+    ],
+)  # fmt: skip
+def test_layouts_of_real_reports(text, findings, impression):
+    sections = split_sections(text)
+    assert (sections.findings, sections.impression) == (findings, impression)
+    for span in sections.spans:
+        assert text[span.start : span.end] in getattr(sections, span.section)
+        assert text[span.start : span.end] == text[span.start : span.end].strip()
