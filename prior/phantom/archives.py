@@ -53,7 +53,7 @@ def simulate_archive(dataset: str, out: Path, count: int, seed: int, image_size:
             tables.setdefault(name, []).extend(found)
     with atomic_path(out.parent / f"{dataset}_truth" / "findings.parquet") as path:
         pd.DataFrame(tables.pop("truth_findings", [])).to_parquet(path, index=False)
-    writer.write_tables(out, tables, seed)
+    writer.write_tables(out, tables, seed, **_layout(dataset))
     counts = {"images": len(studies), "patients": len({study.patient for study in studies})}
     write_json(
         out / "simulation.json",
@@ -71,8 +71,13 @@ def _make(dataset: str, out: Path, seed: int, size: int, studies: Sequence[Study
         film = take_film(study.body, study.pose, study.findings, SCANNERS[hospital], size, rng)
         facts = StudyFacts(study.findings, study.before, study.order, study.body.sex, study.body.age)
         report = compose(facts, generator(stream, hospital, 2, study.index)) if writer.REPORTS else None
-        image_id, study_id, tables = writer.write_study(out, study, film, report, seed)
+        image_id, study_id, tables = writer.write_study(out, study, film, report, seed, **_layout(dataset))
         tables = {**tables, "truth_findings": _finding_rows(image_id, study_id, study, film, report)}
         for name, found in tables.items():
             rows.setdefault(name, []).extend(found)
     return rows
+
+
+def _layout(dataset: str) -> dict[str, str]:
+    _, colon, layout = dataset.partition(":")
+    return {"layout": layout} if colon else {}

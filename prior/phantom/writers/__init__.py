@@ -2,6 +2,7 @@
 
 Each module has `write_study(out, study, film, report, seed) -> (image_id, study_id, rows by table)`, called
 in any order and in any process, and `write_tables(out, rows, seed)`, called once with all rows in order.
+Where a data set has several layouts, both take `layout`, the part of the key after the colon.
 Those of `SIMULATORS` also name the hospital whose patients they show; `prior.phantom.archives` runs them.
 """
 
@@ -19,4 +20,15 @@ SIMULATORS: dict[str, str] = {
     "tbx11k": "prior.phantom.writers.tbx11k",
     "covid_rural": "prior.phantom.writers.covid_rural",
     "folder": "prior.phantom.writers.folder",
+    "nih_small": "prior.phantom.writers.nih_small",
+    "chestx_det": "prior.phantom.writers.chestx_det",
+    "lesion_boxes": "prior.phantom.writers.lesion_boxes",
+    "kermany": "prior.phantom.writers.kermany",
+    "kermany_lungs": "prior.phantom.writers.kermany_lungs",
+    "covidx:6": "prior.phantom.writers.covidx",
+    "covidx:9B": "prior.phantom.writers.covidx",
+    "covidx:CXR-4": "prior.phantom.writers.covidx",
+    "siim:stage_1": "prior.phantom.writers.siim",
+    "siim:stage_2": "prior.phantom.writers.siim",
+    "siim:png": "prior.phantom.writers.siim",
 }

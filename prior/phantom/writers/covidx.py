@@ -1,4 +1,4 @@
-"""COVIDx, list version 9A: three classes, lines of 3 to 5 fields, the source misspelt at times.
+"""COVIDx, list versions 9A, 6, 9B, CXR-4: lines of 3 to 5 fields, the source misspelt at times.
 
 As in the original, pneumonias come from RSNA and COVID-19 films from elsewhere, so that the source of a film
 gives much of its class away. RSNA's films are those of the RSNA writer, and
@@ -19,19 +19,22 @@ from prior.phantom.writers.common import nih_image, token, write_jpeg
 from prior.phantom.writers.rsna import FIRST_PATIENT
 
 HOSPITAL, STREAM, REPORTS = "rsna", 0, False
+CXR4 = "CXR-4"
 ELSEWHERE = ("cohen", "bimcv", "sirm", "stonybrook")
 
 
 def write_study(
-    out: Path, study: Study, film: Film, report: Report | None, seed: int
+    out: Path, study: Study, film: Film, report: Report | None, seed: int, layout: str = "9A"
 ) -> tuple[str, str, Rows]:
     """Write one image; return `<side>_<file>` as image and study id, its line, and its match to NIH."""
     number = int(token(8, "covidx", seed, study.patient), 16)
-    side = "test" if number % 5 == 0 else "train"
+    side = "test" if number % 5 == 0 else "val" if layout == CXR4 and number % 5 == 1 else "train"
     kinds = {finding.kind for finding in study.findings}
     opaque = bool(kinds & {"Pneumonia", "Consolidation"})
     film_of_rsna = number % 7 < 4
     label = "normal" if not opaque else "pneumonia" if film_of_rsna else "COVID-19"
+    if layout != "9A":
+        label = "positive" if label == "COVID-19" else "negative"
     name = str(uuid.UUID(token(32, "rsna", seed, study.index)))
     if film_of_rsna:
         patient, source = name, "rnsa" if number % 3 else "rsna"
@@ -48,11 +51,12 @@ def write_study(
     return f"{side}_{file}", f"{side}_{file}", rows
 
 
-def write_tables(out: Path, rows: Rows, seed: int) -> None:
-    """Write both lists and the match to NIH."""
-    for side in ("train", "test"):
+def write_tables(out: Path, rows: Rows, seed: int, layout: str = "9A") -> None:
+    """Write the lists and the match to NIH."""
+    for side in ("train", "val", "test") if layout == CXR4 else ("train", "test"):
         lines = [item["line"] for item in rows.get(side, [])]
-        write_text(out / f"{side}_COVIDx9A.txt", "\n".join(lines) + "\n")
+        name = f"{side}.txt" if layout == CXR4 else f"{side}_COVIDx{layout}.txt"
+        write_text(out / name, "\n".join(lines) + "\n")
     if "matches" in rows:
         with atomic_path(out / "nih_patient_map.csv") as path:
             pd.DataFrame(rows["matches"]).to_csv(path, index=False)

@@ -49,7 +49,8 @@ def write_study(
     for stem, image in images.items():
         _write_png(out / "open_i" / "NLMCXR_png" / f"CXR{stem}.png", image)
         _write_png(out / "images" / "images_normalized" / f"{stem}.dcm.png", image)
-    _write_xml(out / "open_i" / "ecgen-radiology" / f"{uid}.xml", uid, findings, impression, major, [*images])
+    with atomic_path(out / "open_i" / "ecgen-radiology" / f"{uid}.xml") as path:
+        path.write_bytes(report_xml(uid, findings, impression, major, [*images]))
     row = {
         "uid": uid, "MeSH": ";".join(major), "Problems": ";".join(tag.split("/")[0] for tag in major),
         "image": "PA and lateral views of the chest", "indication": "XXXX", "comparison": "None.",
@@ -106,9 +107,8 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
         Image.fromarray(image).save(temporary)
 
 
-def _write_xml(
-    path: Path, uid: int, findings: str, impression: str, major: list[str], stems: list[str]
-) -> None:
+def report_xml(uid: int, findings: str, impression: str, major: list[str], stems: list[str]) -> bytes:
+    """Return a report as the collection has it; `stems` are the names of its images."""
     root = ElementTree.Element("eCitation")
     ElementTree.SubElement(root, "uId", id=f"CXR{uid}")
     article = ElementTree.SubElement(ElementTree.SubElement(root, "MedlineCitation"), "Article")
@@ -122,8 +122,8 @@ def _write_xml(
     for stem in stems:
         image = ElementTree.SubElement(root, "parentImage", id=f"CXR{stem}")
         ElementTree.SubElement(image, "caption").text = "PA and lateral views of the chest"
-    with atomic_path(path) as temporary:
-        ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
