@@ -1,5 +1,7 @@
 """Dice and IoU under their three meanings, from pixel counts per image."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -36,11 +38,33 @@ def segmentation_values(true: Floats, false: Floats, missed: Floats, weights: Fl
     }
 
 
-def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
+def dice_with_background(
+    true: Floats, false: Floats, missed: Floats, pixels: Floats, weights: Floats
+) -> Floats:
+    """Mean of the pooled Dice of mask and of background (BenchX); the empty prediction scores near one half.
+
+    Args:
+        true: true positive pixels per image [n].
+        false: false positive pixels [n].
+        missed: false negative pixels [n].
+        pixels: all pixels of each image [n].
+        weights: weight of each image in each resample [B, n].
+
+    Returns:
+        [B]; NaN if nothing is marked and nothing predicted, as for the mask alone.
+    """
+    counts = np.stack([true, false + missed, pixels - true - false - missed], axis=1)
+    hits, wrong, background = (weights.astype(np.float64) @ counts).T
+    return (ratio(2 * hits, 2 * hits + wrong) + ratio(2 * background, 2 * background + wrong)) / 2
+
+
+def segmentation_metrics(frame: pd.DataFrame, asked: Collection[str] = ()) -> CellMetrics:
     """Metrics of one cell, with `predict_nothing`.
 
     Args:
-        frame: one row per image with `tp`, `fp`, `fn` in pixels and `n_mask` (pixels of the true mask).
+        frame: one row per image with `tp`, `fp`, `fn` in pixels, `n_mask` (pixels of the true mask) and, for
+            `mdice_pooled`, `n_pixels` (of the image).
+        asked: names of metrics; `mdice_pooled` is computed only if it is among them.
     """
     table = units(frame)
     order = np.argsort(unit_numbers(frame["image_id"], table))
@@ -48,7 +72,14 @@ def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
     true, false, missed, mask = counts.T
 
     def values(true: Floats, false: Floats, missed: Floats) -> Compute:
-        return lambda weights: segmentation_values(true, false, missed, weights)
+        def compute(weights: Floats) -> dict[Key, Floats]:
+            found = segmentation_values(true, false, missed, weights)
+            if "mdice_pooled" in asked:
+                pixels = frame["n_pixels"].to_numpy(np.float64)[order]
+                found["mdice_pooled", ""] = dice_with_background(true, false, missed, pixels, weights)
+            return found
+
+        return compute
 
     none = np.zeros_like(true)
     return CellMetrics(

@@ -124,7 +124,10 @@ CHOICES: dict[str, Collection[Any]] = {
     "threshold": THRESHOLD,
     "selection": SELECTION,
     "target": ["union of all masks"],
-    "metrics": ["dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"],
+    "metrics": [
+        *("dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"),
+        "mdice_pooled",
+    ],
 }
 READ = dense.READ | {"decoder_channels", "head_width", "head_map"}
 
@@ -244,5 +247,6 @@ def _counts(
             "fp": predicted.sum(axis=(1, 2)) - tp,
             "fn": truth.sum(axis=(1, 2)) - tp,
             "n_mask": truth.sum(axis=(1, 2)),
+            "n_pixels": truth[0].size if len(truth) else 0,
         }
     )
