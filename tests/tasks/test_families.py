@@ -184,7 +184,7 @@ def test_an_unknown_knob_or_value_is_told_with_all_names(task):
     [
         ("segmentation", "frozen", "optimiser", "LAMB", '"AdamW", "Adam", "SGD with momentum"'),
         ("segmentation", "frozen", "schedule", "step", '"cosine", "constant", "plateau"'),
-        ("segmentation", "frozen", "head_name", "setr", '"unet", "linear", "fpn", "upernet"'),
+        ("segmentation", "frozen", "head_name", "swin", '"unet", "linear", "fpn", "dpt", "setr", "upernet"'),
         ("segmentation", "frozen", "loss", "hinge", '"batch soft Dice"'),
         ("segmentation", "frozen", "threshold", 0.4, "0.5"),
         ("segmentation", "frozen", "images", "negatives", '"all", "positives only"'),
