@@ -61,9 +61,10 @@ def cell_metrics(task: str, frame: pd.DataFrame, asked: Collection[str] = ()) ->
         return parts + ([exclusive_metrics(frame[subset], f"_{SUBSET[:-1]}", asked)] if subset.any() else [])
     if task == "detection":
         return [detection_metrics(frame, asked)]
+    if task == "segmentation":
+        return [segmentation_metrics(frame, asked)]
     single = {
         "retrieval": retrieval_metrics,
-        "segmentation": segmentation_metrics,
         "grounding": grounding_metrics,
         "prototypes": prototype_metrics,
         "report_generation": report_metrics,

@@ -1,6 +1,6 @@
 """Dice and IoU under their three meanings, from pixel counts per image."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -38,23 +38,51 @@ def segmentation_values(true: Floats, false: Floats, missed: Floats, weights: Fl
     }
 
 
-def segmentation_metrics(frame: pd.DataFrame) -> CellMetrics:
+def dice_with_background(
+    true: Floats, false: Floats, missed: Floats, pixels: Floats, weights: Floats
+) -> Floats:
+    """Mean of the pooled Dice of mask and of background (BenchX); the empty prediction scores near one half.
+
+    Args:
+        true: true positive pixels per image [n].
+        false: false positive pixels [n].
+        missed: false negative pixels [n].
+        pixels: all pixels of each image [n].
+        weights: weight of each image in each resample [B, n].
+
+    Returns:
+        [B]; NaN if nothing is marked and nothing predicted, as for the mask alone.
+    """
+    counts = np.stack([true, false + missed, pixels - true - false - missed], axis=1)
+    hits, wrong, background = (weights.astype(np.float64) @ counts).T
+    return (ratio(2 * hits, 2 * hits + wrong) + ratio(2 * background, 2 * background + wrong)) / 2
+
+
+def segmentation_metrics(frame: pd.DataFrame, asked: Collection[str] = ()) -> CellMetrics:
     """Metrics of one cell, with `predict_nothing`.
 
     With a column `finding`, `dice_pooled` is of each finding and `dice_pooled_macro` their mean (LoVT, NIH);
     a finding that is neither marked nor predicted is left out of it.
 
     Args:
-        frame: one row per image, or per image and finding, with `tp`, `fp`, `fn` in pixels and `n_mask`
-            (pixels of the true mask).
+        frame: one row per image, or per image and finding, with `tp`, `fp`, `fn` in pixels, `n_mask` (pixels
+            of the true mask) and, for `mdice_pooled`, `n_pixels` (of the image).
+        asked: names of metrics; `mdice_pooled` is computed only if it is among them.
     """
     if "finding" in frame:
         return _metrics_by_finding(frame)
     table = units(frame)
     true, false, missed, mask = _pixels(frame, table)
+    everything = _everything(frame, table) if "mdice_pooled" in asked else None
 
     def values(true: Floats, false: Floats, missed: Floats) -> Compute:
-        return lambda weights: segmentation_values(true, false, missed, weights)
+        def compute(weights: Floats) -> dict[Key, Floats]:
+            found = segmentation_values(true, false, missed, weights)
+            if everything is not None:
+                found["mdice_pooled", ""] = dice_with_background(true, false, missed, everything, weights)
+            return found
+
+        return compute
 
     none = np.zeros_like(true)
     return CellMetrics(
@@ -71,6 +99,11 @@ def _pixels(frame: pd.DataFrame, table: pd.DataFrame) -> Floats:
     """Return [4, n]: true positive, false positive, false negative and true pixels, in the order of units."""
     order = np.argsort(unit_numbers(frame["image_id"], table))
     return frame[["tp", "fp", "fn", "n_mask"]].to_numpy(np.float64)[order].T
+
+
+def _everything(frame: pd.DataFrame, table: pd.DataFrame) -> Floats:
+    """Return [n]: all pixels of each image, in the order of units."""
+    return frame["n_pixels"].to_numpy(np.float64)[np.argsort(unit_numbers(frame["image_id"], table))]
 
 
 def _metrics_by_finding(frame: pd.DataFrame) -> CellMetrics:

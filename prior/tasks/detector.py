@@ -10,12 +10,15 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
 
+from prior.tasks.simple_pyramid import spread
+
 GROUPS = 8
 
 
 class Pyramid(nn.Module):
-    """Feature pyramid (Lin et al., arXiv 1612.03144) over maps of any strides, also several of one stride.
+    """Feature pyramid (Lin et al., arXiv 1612.03144) over maps of any strides.
 
+    Maps that all have one stride are spread first (`SimplePyramid`); some may share a stride.
     Every map passes a 1×1 convolution and group normalisation, which brings encoders of different feature
     scale to the same one. Levels coarser than the encoder's last map are max-pooled from the level before.
 
@@ -31,7 +34,8 @@ class Pyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.out_channels = width
-        self.strides, self.wanted = list(strides), list(wanted)
+        self.spread, channels, self.strides = spread(channels, strides, min(wanted))
+        self.wanted = list(wanted)
         self.lateral = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, width, 1, bias=False), nn.GroupNorm(GROUPS, width)) for c in channels
         )
@@ -39,7 +43,8 @@ class Pyramid(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Return one level [B, width, H / s, W / s] per wanted stride, finest first."""
-        height, width = (side * self.strides[0] for side in maps[0].shape[2:])
+        maps = maps if self.spread is None else self.spread(maps)
+        height, width = (round(side * self.strides[0]) for side in maps[0].shape[2:])
         sides = [(height // stride, width // stride) for stride in self.wanted]
         merged: list[Tensor | None] = [None] * len(self.wanted)
         for stride, lateral, level in zip(self.strides, self.lateral, maps, strict=True):

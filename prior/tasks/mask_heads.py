@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -163,6 +164,70 @@ class UPerNetHead(nn.Module):
         return fused
 
 
+class DPTHead(nn.Module):
+    """Maps brought to four strides and fused from the coarsest to the finest, 1×1 logits.
+
+    The decoder of DPT (Ranftl et al., arXiv 2103.13413) from segmentation_models_pytorch, without the class
+    token, which bundles do not give. It takes the maps of a ViT, which all have one stride.
+
+    Args:
+        channels: channels of the encoder's maps, finest first.
+        strides: their strides in pixels.
+        width: channels of the fused maps; those of the maps before grow from it as theirs do.
+        prevalence: share of positive pixels, or one of each finding.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], width: int, prevalence: Prevalence
+    ) -> None:
+        super().__init__()
+        # Of one stride only their ratio to 4, 8, 16 and 32 matters, so 14 counts as 16.
+        flat = len(set(strides)) == 1
+        self.decoder = DPTDecoder(
+            encoder_out_channels=list(channels),
+            encoder_output_strides=[16] * len(strides) if flat else list(strides),
+            encoder_has_prefix_tokens=False,
+            readout="ignore",
+            intermediate_channels=[width * min(2**k, 4) for k in range(len(channels))],
+            fusion_channels=width,
+        )
+        self.logits = pixel_logits(width, prevalence)
+
+    def forward(self, maps: list[Tensor], size: int) -> Tensor:
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        # Halving and doubling an odd side does not lead back to it.
+        even = [enlarged(m, tuple(side + side % 2 for side in m.shape[2:])) for m in maps]  # type: ignore[arg-type]
+        logits = self.logits(self.decoder(even, [None] * len(even)))
+        return enlarged(logits.float(), size).squeeze(1)
+
+
+class ProgressiveHead(nn.Module):
+    """The last map, convolved and doubled once per width, 1×1 logits.
+
+    The progressive decoder of SETR (Zheng et al., arXiv 2012.15840), which MGCA's code puts on a ViT, with
+    group instead of batch normalisation.
+
+    Args:
+        channels: channels of the encoder's maps, finest first.
+        widths: channels after each doubling.
+        prevalence: share of positive pixels, or one of each finding.
+    """
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], prevalence: Prevalence) -> None:
+        super().__init__()
+        inputs = [channels[-1], *widths[:-1]]
+        self.blocks = nn.ModuleList(block(a, b, 3) for a, b in zip(inputs, widths, strict=True))
+        self.logits = pixel_logits(widths[-1], prevalence)
+
+    def forward(self, maps: list[Tensor], size: int) -> Tensor:
+        """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
+        level = maps[-1]
+        for part in self.blocks:
+            level = part(level)
+            level = enlarged(level, (2 * level.shape[2], 2 * level.shape[3]))
+        return enlarged(self.logits(level).float(), size).squeeze(1)
+
+
 def _scaled(level: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return level
@@ -179,6 +244,12 @@ HEADS: dict[str, Build] = {
     ),
     "fpn": lambda channels, strides, protocol, share: FPNHead(
         channels, strides, protocol["head_width"], share
+    ),
+    "dpt": lambda channels, strides, protocol, share: DPTHead(
+        channels, strides, protocol["head_width"], share
+    ),
+    "setr": lambda channels, _, protocol, share: ProgressiveHead(
+        channels, protocol["decoder_channels"], share
     ),
     "upernet": lambda channels, strides, protocol, share: UPerNetHead(
         channels, strides, protocol["head_width"], share

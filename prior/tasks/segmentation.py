@@ -155,6 +155,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "metrics": [
         *("dice_pooled", "dice_image_all", "dice_image_positive", "iou_pooled", "specificity_image"),
         "dice_pooled_macro",
+        "mdice_pooled",
     ],
 }
 READ = dense.READ | {"decoder_channels", "head_width", "head_map"}
@@ -302,5 +303,6 @@ def _pixels(test: pd.DataFrame, predicted: NDArray[np.bool_], truth: NDArray[np.
             "fp": predicted.sum(axis=(1, 2)) - tp,
             "fn": truth.sum(axis=(1, 2)) - tp,
             "n_mask": truth.sum(axis=(1, 2)),
+            "n_pixels": truth[0].size if len(truth) else 0,
         }
     )

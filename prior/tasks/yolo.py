@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
+from prior.tasks.simple_pyramid import spread
+
 PRIORS = 3
 LEVELS = 3
 NUMBERS = 6
@@ -150,7 +152,8 @@ class YoloDetector(nn.Module):
     """Three levels, each fed by a map of the encoder and by the level above.
 
     Args:
-        channels: channels of the encoder's maps, finest first; the last three are used.
+        channels: channels of the encoder's maps, finest first; the last three are used, or of maps that all
+            have one stride the last, spread (`SimplePyramid`) to twice its sides, its own and half.
         strides: their strides in pixels.
         size: side of the image in pixels.
         head: knobs `widths` (channels of the levels, finest first), `priors` (nine sizes w, h, small to
@@ -163,6 +166,7 @@ class YoloDetector(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.head = size, head
+        self.spread, channels, _ = spread(channels, strides, strides[-1] / 2)
         widths, inputs = head["widths"], list(channels[-LEVELS:])
         above = [widths[1] // 2, widths[2] // 2, 0]
         self.reduce = nn.ModuleList(block(widths[k + 1], above[k], 1) for k in range(LEVELS - 1))
@@ -176,6 +180,7 @@ class YoloDetector(nn.Module):
         """Return the raw numbers of each level, finest first: [B, priors, rows, columns, 6]."""
         found: list[Tensor] = []
         level: Tensor | None = None
+        maps = maps if self.spread is None else self.spread(maps)
         for k in reversed(range(LEVELS)):
             given = maps[-LEVELS:][k]
             if level is not None:

@@ -13,6 +13,7 @@ from prior.errors import InputError
 from prior.export.prompts import read_prompts
 from prior.export.zero_shot import zero_shot
 from prior.methods.convirt import Convirt
+from prior.protocols import load_protocol
 from prior.tasks import prompts as prompt_files
 from prior.tasks.base import Cell
 from prior.tasks.zero_shot import evaluate
@@ -34,7 +35,9 @@ def own(tmp_path):
 def test_scores_are_those_of_the_task(convirt_bundle, own, tmp_path, monkeypatch):
     data = PreparedDataset(make_data(tmp_path / "squares", n=6, preset="official"))
     monkeypatch.setattr(prompt_files, "FOLDER", tmp_path)
-    knobs = protocol("zero_shot", prompts="own")
+    stated = load_protocol("strict", "zero_shot", "prompts").knobs
+    names = ("drawn", "pooling", "similarity", "normalisation", "score")
+    knobs = protocol("zero_shot", prompts="own", **{name: stated[name] for name in names})
     bundle = load_bundle(convirt_bundle)
     result = next(iter(evaluate(bundle, data, knobs, [Cell(None, 0)], tmp_path)))[1]
     expected = result.predictions.pivot(index="image_id", columns="finding", values="score")

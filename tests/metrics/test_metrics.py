@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
 from prior.metrics.arrays import weighted_median
 from prior.metrics.cell import units
@@ -113,6 +113,36 @@ def test_segmentation_without_any_mask_or_prediction() -> None:
     assert values["dice_image_all"] == 1
     assert np.isnan(values["dice_image_positive"])
     assert np.isnan(values["dice_pooled"])
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_segmentation_equals_scikit_learn_on_pixels(empty: bool) -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.random((6, 8, 8)) < 0.3
+    truth[:2] = False
+    predicted = np.zeros_like(truth) if empty else truth ^ (generator.random(truth.shape) < 0.2)
+    tp = (truth & predicted).sum(axis=(1, 2))
+    frame = pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(6)],
+            "patient_id": "p",
+            "tp": tp,
+            "fp": predicted.sum(axis=(1, 2)) - tp,
+            "fn": truth.sum(axis=(1, 2)) - tp,
+            "n_mask": truth.sum(axis=(1, 2)),
+            "n_pixels": 64,
+        }
+    )
+    values = segmentation_metrics(frame, ["mdice_pooled"]).compute(np.ones((1, 6)))
+    mask, found = truth.ravel(), predicted.ravel()
+    assert values["dice_pooled", ""][0] == pytest.approx(f1_score(mask, found))
+    assert values["iou_pooled", ""][0] == pytest.approx(jaccard_score(mask, found))
+    assert values["mdice_pooled", ""][0] == pytest.approx(f1_score(mask, found, average="macro"))
+    each = [f1_score(a.ravel(), b.ravel()) for a, b in zip(truth[2:], predicted[2:], strict=True)]
+    assert values["dice_image_positive", ""][0] == pytest.approx(np.mean(each))
+    nothing = segmentation_metrics(frame, ["mdice_pooled"]).baselines["predict_nothing"](np.ones((1, 6)))
+    expected = f1_score(mask, np.zeros_like(mask), average="macro", zero_division=0)
+    assert nothing["mdice_pooled", ""][0] == pytest.approx(expected)
 
 
 def test_weighted_median_equals_repetition() -> None:

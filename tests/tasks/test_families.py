@@ -1,5 +1,6 @@
 """Protocol families: every setting runs, and nothing that it states is ignored."""
 
+import ast
 import json
 import shutil
 from importlib import import_module
@@ -76,11 +77,11 @@ def places(tmp_path_factory) -> dict[str, Path]:
     return {name: root / name for name in DATASETS}
 
 
-def small(protocol):
-    """The setting with few steps, one learning rate and narrow heads; it holds at all fractions."""
+def small(protocol, rates=1):
+    """The setting with few steps, so many learning rates and narrow heads; it holds at all fractions."""
     knobs = {name: SMALL.get(name, value) for name, value in protocol.knobs.items() if name != "fractions"}
     if "learning_rates" in knobs:
-        knobs["learning_rates"] = knobs["learning_rates"][:1]
+        knobs["learning_rates"] = knobs["learning_rates"][:rates]
     head = {"widths": [8, 8, 8], "width": 32, "convolutions": 1}
     if "head" in knobs:
         knobs["head"] = {name: head.get(name, value) for name, value in knobs["head"].items()}
@@ -183,7 +184,7 @@ def test_an_unknown_knob_or_value_is_told_with_all_names(task):
     [
         ("segmentation", "frozen", "optimiser", "LAMB", '"AdamW", "Adam", "SGD with momentum"'),
         ("segmentation", "frozen", "schedule", "step", '"cosine", "constant", "plateau"'),
-        ("segmentation", "frozen", "head_name", "setr", '"unet", "linear", "fpn", "upernet"'),
+        ("segmentation", "frozen", "head_name", "swin", '"unet", "linear", "fpn", "dpt", "setr", "upernet"'),
         ("segmentation", "frozen", "loss", "hinge", '"batch soft Dice"'),
         ("segmentation", "frozen", "threshold", 0.4, "0.5"),
         ("segmentation", "frozen", "images", "negatives", '"all", "positives only"'),
@@ -287,3 +288,73 @@ def test_only_the_last_stages_learn(name, learns):
     with pytest.raises(InputError, match="which has"):
         tune_last_stages(encoder, len(encoder.channels))
     tune_last_stages(encoder, "all")
+
+
+def test_the_test_side_is_read_in_one_place():
+    """Only `test_images` and `subset_images` of prior/tasks/base.py ask for test images."""
+    package = Path(import_module("prior").__file__).parent
+    readers = [package / "tasks", package / "training", package / "methods", package / "encoders"]
+    found = []
+    for path in sorted(file for folder in readers for file in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and node.value in ("test", "subsets"):
+                found.append((path.name, node.value))
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("data.select", "data.split"):
+                found.append((path.name, node.attr))
+    assert sorted(found) == [
+        ("base.py", "select"),
+        ("base.py", "select"),
+        ("base.py", "subsets"),
+        ("base.py", "test"),
+        ("pretrain.py", "select"),
+    ]
+
+
+SELECTING = [
+    ("strict_small", "classification", "linear"),
+    ("strict_small", "classification", "finetune"),
+    ("strict_small", "segmentation", "frozen"),
+    ("strict_small", "detection", "frozen"),
+    ("lovt", "segmentation", "covid_linear"),
+    ("prior", "classification", "finetune"),
+]
+
+
+@pytest.mark.parametrize(("family", "task", "setting"), SELECTING)
+def test_selection_never_sees_a_test_image(tiny, places, tmp_path, monkeypatch, family, task, setting):
+    """Rate, C, threshold and step are the same when every test image, label, mask and box is another."""
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names), rates=2))
+    dataset = load_protocol(family, task, setting).knobs.get("datasets", ["rsna"])[0]
+    other = tmp_path / "other" / dataset
+    shutil.copytree(places[dataset], other)
+    data = PreparedDataset(other)
+    preset = base.split_preset(data, load_protocol(family, task, setting), Cell(1.0, 0))
+    test = data.select(preset, 0, "test")
+    for kind in ("images", "masks"):
+        store = np.load(other / f"{kind}_32_pad.npy")
+        store[test["row"]] = 0
+        np.save(other / f"{kind}_32_pad.npy", store)
+    for name in ("boxes", "masks"):
+        table = read_table(other, name)
+        write_table(other, name, table[~table["image_id"].isin(test["image_id"])])
+    labels = read_table(other, "labels").set_index("image_id")
+    labels.loc[test["image_id"]] = 1 - labels.loc[test["image_id"]]
+    write_table(other, "labels", labels.reset_index())
+    manifest = read_json(other / "manifest.json")
+    write_json(other / "manifest.json", {**manifest, "content_hash": "another"})
+    frames, chosen = zip(
+        *(
+            evaluate(tiny, root, tmp_path / root.parent.name, family, task, setting)
+            for root in (places[dataset], other)
+        ),
+        strict=True,
+    )
+    assert chosen[0]["cells"][0]["selected"] == chosen[1]["cells"][0]["selected"]
+    assert not frames[0].equals(frames[1])
+
+
+def test_every_seed_with_a_split_of_its_own_chooses_for_itself(places):
+    data, cell = PreparedDataset(places["rsna"]), Cell(1.0, 3)
+    own, shared = (load_protocol(*name) for name in [SELECTING[-1], SELECTING[0]])
+    assert base.selection_cell(data, own, cell) == cell
+    assert base.selection_cell(data, shared, cell) == Cell(1.0, 0)

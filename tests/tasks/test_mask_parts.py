@@ -100,6 +100,22 @@ def test_upernet_spreads_maps_of_one_stride():
     assert UPerNetHead(*RESNET, 8, 0.1).scales == [1.0] * 4
 
 
+@pytest.mark.parametrize("side", [4, 5, 7])
+def test_dpt_takes_any_grid_of_a_vit(side):
+    channels, strides = [8] * 4, [14] * 4
+    protocol = Protocol(family="toy", task="segmentation", setting="frozen", knobs=KNOBS)
+    head = HEADS["dpt"](channels, strides, protocol, 0.2)
+    assert head([torch.rand(2, 8, side, side)] * 4, 14 * side).shape == (2, 14 * side, 14 * side)
+
+
+def test_setr_reads_the_last_map_alone_and_doubles_it():
+    protocol = Protocol(family="toy", task="segmentation", setting="frozen", knobs=KNOBS)
+    head = HEADS["setr"](*VIT, protocol, 0.2).eval()
+    last = torch.rand(1, 8, 4, 4)
+    others = [[torch.rand(1, 8, 4, 4)] * 3 for _ in range(2)]
+    assert head([*others[0], last], 64).equal(head([*others[1], last], 64))
+
+
 def test_half_is_a_threshold_with_its_dice():
     probability = np.array([0.5, 0.9, 0.1, 0.4], np.float32)
     assert threshold_half(probability, np.array([True, False, False, True])) == (0.5, 0.5)

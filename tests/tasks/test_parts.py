@@ -27,6 +27,7 @@ from prior.tasks.maps import EncodedMaps
 from prior.tasks.mask_heads import UNetHead
 from prior.tasks.mask_losses import cross_entropy_and_dice
 from prior.tasks.mask_threshold import best_threshold
+from prior.tasks.simple_pyramid import SimplePyramid
 
 HEAD = load_protocol("strict_small", "detection", "frozen")["head"]
 SOLVER = {"tolerance": 1e-8, "iterations": 2000}
@@ -107,6 +108,29 @@ def test_pyramid_returns_the_wanted_levels(strides):
     pyramid = Pyramid([5] * len(strides), strides, [8, 16, 32], 16)
     maps = [torch.rand(2, 5, 96 // s, 96 // s) for s in strides]
     assert [tuple(level.shape) for level in pyramid(maps)] == [(2, 16, 96 // s, 96 // s) for s in (8, 16, 32)]
+
+
+@pytest.mark.parametrize(("stride", "wanted"), [(16, [8, 16, 32]), (16, [4, 8, 16, 32]), (14, [8, 16, 32])])
+def test_a_vit_gets_a_pyramid_of_its_last_map(stride, wanted):
+    torch.manual_seed(0)
+    pyramid = Pyramid([8] * 4, [stride] * 4, wanted, 16)
+    assert pyramid.strides == [stride / scale for scale in (4, 2, 1, 0.5)][-len(wanted) :]
+    last = torch.rand(2, 8, 8, 8)
+    levels = pyramid([torch.rand(2, 8, 8, 8)] * 3 + [last])
+    again = pyramid([torch.rand(2, 8, 8, 8)] * 3 + [last])
+    assert all(a.equal(b) for a, b in zip(levels, again, strict=True))
+    assert [level.shape[2] for level in levels] == [8 * stride // s for s in wanted]
+    torch.stack([level.sum() for level in levels]).sum().backward()
+    assert all(part.grad is not None for part in pyramid.parameters())
+
+
+def test_simple_pyramid_scales_and_pools():
+    spread = SimplePyramid(8, [4.0, 2.0, 1.0, 0.5])
+    last = torch.rand(1, 8, 5, 5)
+    found = spread([torch.rand(1, 8, 5, 5), last])
+    assert [tuple(m.shape[1:]) for m in found] == [(2, 20, 20), (4, 10, 10), (8, 5, 5), (8, 3, 3)]
+    assert found[2].equal(last)
+    assert found[3][0, :, 0, 0].equal(last[0, :, :2, :2].amax(dim=(1, 2)))
 
 
 def test_detector_learns_from_negatives_and_keeps_boxes_inside():
