@@ -4,7 +4,7 @@
 and impression as plain words, the form that clinical F1 compares, and holds it against the labels of the
 whole report. Sentences that the phantom says in passing have no meaning in its truth, though some name a
 finding or a device (old fractures, clips, tubes): they cost precision in `reports` and do not enter
-`sentences`. Enlarged cardiomediastinum, lung opacity and other pleural findings have no truth in the phantom.
+`sentences`. A sentence may speak of two kinds at once: an opacity that is a pneumonia is both.
 """
 
 import argparse
