@@ -134,6 +134,7 @@ def presets(count: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--preset-images", type=int, default=400)
     parser.add_argument("--hashes", type=int, default=377_110)
     parser.add_argument("--real", type=Path)
     given = parser.parse_args()
@@ -154,7 +155,7 @@ def main() -> None:
           "validation patients | positive validation images |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        presets(given.images, Path(folder))
+        presets(given.preset_images, Path(folder))
 
 
 if __name__ == "__main__":

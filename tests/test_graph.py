@@ -75,6 +75,18 @@ def test_processes_of_data_jobs_follow_the_size_of_the_data() -> None:
     assert threads(graph("real_small"), "nih_small") > 2
 
 
+def test_leaks_are_sought_in_all_data_sets_with_the_splits_of_their_protocols() -> None:
+    found = graph()
+    settings = found.leak_settings()
+    assert settings["datasets"] == found.datasets
+    assert settings["pretraining"] == {"dataset": "mimic_cxr", "preset": "official"}
+    assert len(settings["evaluations"]) == len(found.evaluations)
+    retrieval = next(e for e in settings["evaluations"] if e["dataset"] == "mimic_cxr")
+    assert retrieval["split"]["mimic_cxr"] == "official"
+    assert retrieval["folds"] is None
+    assert "data/leaks.json" in found.data_files()
+
+
 def test_every_default_file_lies_below_an_output_of_dvc() -> None:
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
     outputs = [

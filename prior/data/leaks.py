@@ -15,7 +15,7 @@ Counts = dict[str, dict[str, int]]
 ALIASES = {"rnsa": "rsna"}
 """Sources that a release misspells in part."""
 LISTED_BY_PATIENT = "lovt"
-ALONE, ELSEWHERE = 0.95, 0.5
+ALONE, ELSEWHERE, FEW = 0.95, 0.5, 10
 NO_FINDING = "none of these"
 
 
@@ -109,7 +109,8 @@ def sources_of_classes(labels: pd.DataFrame, images: pd.DataFrame) -> dict[str, 
 
     Returns:
         `images`: class -> source -> number. `confounded`: class, source, `share` of the class that comes from
-        it (95 % or more) and `share_of_others`, of all other images (half or less).
+        it (95 % or more) and `share_of_others`, of all other images (half or less). Classes of fewer than
+        ten images are not judged.
     """
     site = images.set_index("image_id")["site"].replace(ALIASES).dropna()
     present = labels.set_index("image_id").eq(1).reindex(site.index, fill_value=False)
@@ -123,7 +124,7 @@ def sources_of_classes(labels: pd.DataFrame, images: pd.DataFrame) -> dict[str, 
         counts[name] = {str(source): int(count) for source, count in sorted(own.items())}
         source, share = str(own.index[0]), float(own.iloc[0] / own.sum())
         elsewhere = float(others.get(source, 0) / others.sum()) if len(others) else 1.0
-        if share >= ALONE and elsewhere <= ELSEWHERE:
+        if own.sum() >= FEW and share >= ALONE and elsewhere <= ELSEWHERE:
             found = {"share": round(share, 4), "share_of_others": round(elsewhere, 4)}
             confounded.append({"class": name, "source": source, **found})
     return {"images": counts, "confounded": confounded}

@@ -1,5 +1,6 @@
 """Data cards: labels and their balance in each part of the split, sizes, and what the parts share."""
 
+import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from prior.results.panels import empty_figure, heading, subplots
 from prior.results.style import MARKERS, NEUTRAL, PALETTE, figure_style, save
 
 STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
+LETTERS = 17  # of a caption, per inch
 PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
 
 
@@ -142,8 +144,9 @@ def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any
         people = "" if counts["patients"] is None else f", {counts['patients']} patients"
         sizes = f"{counts['images']} images{people}, {counts['reports']} reports, {counts['boxes']} boxes, "
         sizes += f"{counts['images_with_masks']} images with masks."
-        shared = "\n".join(filter(None, [sizes, overlap_text(manifest), shared_text(dataset, leaks)]))
-        heading(figure, text, simulated, shared)
+        lines = [sizes, *overlap_text(manifest).splitlines(), *shared_text(dataset, leaks).splitlines()]
+        width = int(LETTERS * size[0])
+        heading(figure, text, simulated, "\n".join(textwrap.fill(line, width) for line in lines))
         save(figure, out)
 
 

@@ -150,6 +150,9 @@ def test_a_class_that_one_source_alone_gives_is_flagged_in_both_spellings():
         {"class": "Normal", "source": "rsna", "share": 1.0, "share_of_others": 0.25},
         {"class": "none of these", "source": "sirm", "share": 1.0, "share_of_others": round(3 / 28, 4)},
     ]
+    few = sources_of_classes(labels.iloc[11:31], images.iloc[11:31])
+    assert few["images"]["Normal"] == {"rsna": 9}
+    assert few["confounded"] == []
     one = sources_of_classes(labels, images.assign(site="rsna"))
     assert one["confounded"] == []
 
