@@ -58,7 +58,7 @@ class LovtTask:
 
 
 def lovt_tasks() -> list[LovtTask]:
-    """All settings of the family, data set by data set, as LoVT lists them."""
+    """All settings of the family as LoVT prints them: by data set, fine-tuned before frozen before linear."""
     found = []
     for task, setting in settings(FAMILY):
         knobs = load_protocol(FAMILY, task, setting).knobs
@@ -66,11 +66,11 @@ def lovt_tasks() -> list[LovtTask]:
         head = str(knobs["head_name"])
         metric = str(knobs["metrics"][0])
         found.append(LovtTask(setting, task, dataset, head, bool(knobs["frozen"]), float(fraction), metric))
-    return sorted(found, key=lambda task: ORDER.index(task.dataset))
+    return sorted(found, key=lambda task: (ORDER.index(task.dataset), task.head == "linear", task.frozen))
 
 
 def lovt_rows(view: pd.DataFrame, omitted: pd.DataFrame) -> pd.DataFrame:
-    """One row per encoder or baseline and task; `state` is empty, `refused` or `not run`.
+    """One row per encoder or baseline and task; `state` is empty, `refused`, `not run` or, of baselines, `–`.
 
     Args:
         view: of `load_view`.
@@ -90,7 +90,14 @@ def lovt_rows(view: pd.DataFrame, omitted: pd.DataFrame) -> pd.DataFrame:
         rows = rows.assign(state="")
         lacking = [label for label in names.index if label not in set(rows["label"])]
         shared = names.loc[lacking].reset_index()[["label", "rank", "encoder", "baseline", "simulated"]]
-        states = [REFUSED if (label, task.setting) in refused else NOT_RUN for label in lacking]
+        states = [
+            INCOMPLETE
+            if names.at[label, "baseline"]
+            else REFUSED
+            if (label, task.setting) in refused
+            else NOT_RUN
+            for label in lacking
+        ]
         empty = shared.assign(**wanted, state=states, value=np.nan, ci_low=np.nan, ci_high=np.nan)
         part = pd.concat([rows, empty], ignore_index=True) if len(rows) else empty
         parts.append(part.assign(lovt_task=task.setting, column=task.title))
