@@ -69,5 +69,5 @@ def _draw(axes: Any, true: np.ndarray, found: np.ndarray) -> None:
         for left, top, right, bottom in boxes:
             place = (left - 0.5, top - 0.5)
             axes.add_patch(
-                Rectangle(place, right - left, bottom - top, fill=False, color=colour, linewidth=1.2)
+                Rectangle(place, right - left, bottom - top, fill=False, color=colour, linewidth=0.8)
             )

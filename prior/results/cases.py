@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import figure_style, save
+from prior.results.style import WIDTH, figure_style, save
 
 MAX_CASES = 6
+NAMES = 1.0
+"""Inches that the names of methods take."""
 MAX_PICTURES = 48
 """Of many methods, fewer cases are shown, so that the picture stays small."""
 
@@ -45,7 +47,10 @@ def draw_cases(
         draw_nothing(text, simulated, out)
         return
     with figure_style():
-        figure, grid = subplots(len(cases), columns, (max(1.1 * columns + 1.4, 5.5), 1.13 * len(cases) + 0.5))
+        # As many inches for a picture as a column leaves beside the methods' names.
+        size = (WIDTH, (WIDTH - NAMES) / columns * len(cases) * 1.04 + 0.4)
+        figure, grid = subplots(len(cases), columns, size)
+        figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
         for line, (method, found) in zip(grid, cases.items(), strict=True):
             for axes, image, first, second in zip(line, *found, strict=False):
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

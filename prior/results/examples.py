@@ -21,7 +21,7 @@ MAX_FINDINGS = 3
 
 def _outline(axes: Any, mask: Bools, colour: str) -> None:
     if mask.any():
-        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
+        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=0.8)
 
 
 def segmentation_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:

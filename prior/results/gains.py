@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from prior.metrics.rows import (
     DIAGNOSTIC_TASKS,
@@ -16,13 +17,30 @@ from prior.metrics.rows import (
 )
 from prior.results.compared import labelled
 from prior.results.marks import LEVEL
-from prior.results.panels import Styles, dot_panel, empty_figure, grid_of, heading, styles_of, subplots
-from prior.results.style import INK, save
+from prior.results.panels import (
+    Styles,
+    axis_title,
+    dot_panel,
+    empty_figure,
+    grid_of,
+    heading,
+    panel_title,
+    styles_of,
+    subplots,
+)
+from prior.results.style import INK, WIDTH, save
 from prior.results.view import metric_title
 
 CELL_INK = "#1d1d1f"
 """Stays dark on the light cells when the page turns the other ink light."""
 MAP_COLOURS = "RdBu"
+SHORT_TITLES = {
+    TASK_TITLES["zero_shot"]: "Zero-shot",
+    TASK_TITLES["retrieval"]: "Retrieval",
+    TASK_TITLES["grounding"]: "Grounding",
+}
+MAP_METHODS = 8
+"""Numbers that a line of the map has room for."""
 
 
 def gains_over(differences: pd.DataFrame, references: Sequence[str]) -> pd.DataFrame:
@@ -71,50 +89,60 @@ def gain_figure(
         hollow = set(rows.loc[rows["p_holm"] >= LEVEL, "label"])
         dot_panel(axes, rows, styles, names=place % columns == 0, absent=absent, hollow=hollow)
         axes.axvline(0, color=INK, linewidth=0.9)
-        axes.set_title(panel, fontsize=8.5)
-        axes.set_xlabel(f"{metric_title(rows['metric'].iloc[0])},\nover {reference}", fontsize=7.5)
+        panel_title(axes, panel.replace(" · ", "\n"))
+        axis_title(axes, f"{metric_title(rows['metric'].iloc[0])}, over {reference}")
     heading(figure, text, simulated, caption)
     save(figure, out)
 
 
 def gain_map(gains: pd.DataFrame, styles: Styles, simulated: bool, caption: str, out: Path) -> None:
-    """Methods × tasks and shares of the labels; a bold number's interval excludes zero.
+    """Tasks and shares of the labels × methods; a bold number's interval excludes zero.
 
-    Colours are scaled inside each task, since metrics of different tasks have no common size.
+    Colours are scaled inside each task, since metrics of different tasks have no common size. More methods
+    than a column has room for stand in several maps below each other.
     """
     text = "Gain of the leading metric over the untrained encoder"
     if gains.empty:
         save(empty_figure(text, simulated), out)
         return
-    styles = styles_of(gains, styles)
-    keys = list(dict.fromkeys(zip(gains["panel"], gains["at"], gains["reference"], strict=True)))
-    labels = list(styles)
-    figure, ((axes,),) = subplots(1, 1, (0.5 * len(keys) + 2.2, 0.22 * len(labels) + 2.2))
-    values = np.full((len(labels), len(keys)), np.nan)
     largest = gains["value"].abs().groupby(gains["task"]).transform("max").replace(0.0, 1.0)
-    sure = (gains["ci_low"] > 0) | (gains["ci_high"] < 0)
-    columns = [gains[name] for name in ("label", "panel", "at", "reference", "value")]
-    for label, panel, at, reference, value, size, bold in zip(*columns, largest, sure, strict=True):
-        line, column = labels.index(label), keys.index((panel, at, reference))
-        values[line, column] = value / size
-        if not np.isnan(value):
-            axes.text(
-                column, line, f"{value:+.3f}".replace("0.", "."), ha="center", va="center", fontsize=6.5,
-                color=CELL_INK, weight="bold" if bold else "normal",
-            )  # fmt: skip
-    # Half the range keeps every cell light enough for dark numbers.
-    edges = np.arange(len(keys) + 1) - 0.5, np.arange(len(labels) + 1) - 0.5
-    axes.pcolormesh(
-        *edges, np.ma.masked_invalid(values), cmap=MAP_COLOURS, vmin=-2, vmax=2, edgecolors="white"
-    )
-    over = ["" if reference == "random" else " (over chance)" for _, _, reference in keys]
-    names = [
-        " ".join(filter(None, [panel, at])) + end for (panel, at, _), end in zip(keys, over, strict=True)
-    ]
-    axes.set_xticks(range(len(keys)), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=7.5)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.grid(visible=False)
-    key = "Bold: the 95 % interval of the paired difference excludes zero; colours are scaled by task."
+    gains = gains.assign(size=gains["value"] / largest, sure=(gains["ci_low"] > 0) | (gains["ci_high"] < 0))
+    keys = list(dict.fromkeys(zip(gains["panel"], gains["at"], gains["reference"], strict=True)))
+    labels = list(styles_of(gains, styles))
+    maps = [labels[start : start + MAP_METHODS] for start in range(0, len(labels), MAP_METHODS)]
+    figure, grid = subplots(len(maps), 1, (WIDTH, len(maps) * (0.15 * len(keys) + 0.65) + 0.7))
+    for axes, methods in zip(grid.flat, maps, strict=True):
+        _map_panel(axes, gains[gains["label"].isin(methods)], keys, methods)
+    key = "Bold: the 95 % interval of the paired difference excludes zero; colours are scaled by task. "
+    key += "Tasks that use no labels: over chance."
     heading(figure, text, simulated, "\n".join(filter(None, [key, caption])))
     save(figure, out)
+
+
+def _short(panel: str) -> str:
+    task, _, dataset = panel.partition(" · ")
+    return f"{SHORT_TITLES.get(task, task)} · {dataset}"
+
+
+def _map_panel(
+    axes: Axes, gains: pd.DataFrame, keys: Sequence[tuple[str, str, str]], methods: Sequence[str]
+) -> None:
+    values = np.full((len(keys), MAP_METHODS), np.nan)
+    for row in gains.to_dict("records"):
+        place = keys.index((row["panel"], row["at"], row["reference"])), methods.index(row["label"])
+        values[place] = row["size"]
+        if not pd.isna(row["value"]):
+            number = f"{row['value']:.2f}".replace("0.", ".").replace("-", "−")
+            axes.text(
+                place[1], place[0], number, ha="center", va="center", fontsize=6, color=CELL_INK,
+                weight="bold" if row["sure"] else "normal",
+            )  # fmt: skip
+    # Half the range keeps every cell light enough for dark numbers.
+    edges = np.arange(MAP_METHODS + 1) - 0.5, np.arange(len(keys) + 1) - 0.5
+    shown = np.ma.masked_invalid(values)
+    axes.pcolormesh(*edges, shown, cmap=MAP_COLOURS, vmin=-2, vmax=2, edgecolors="white")
+    names = [" ".join(filter(None, [_short(panel), at])) for panel, at, _ in keys]
+    axes.set_yticks(range(len(keys)), names, fontsize=6)
+    axes.set_xticks(range(len(methods)), methods, rotation=40, ha="right", rotation_mode="anchor", fontsize=6)
+    axes.set_ylim(len(keys) - 0.5, -0.5)
+    axes.grid(visible=False)

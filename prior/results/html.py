@@ -13,7 +13,7 @@ from PIL import Image
 
 from prior.metrics.rows import BASELINES
 from prior.results.marks import BEST, NOT_WORSE, read_cell
-from prior.results.style import GRID, INK, SHARES
+from prior.results.style import GRID, INK, SHARES, WIDTH
 
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
 PICTURE_WIDTH = 900
@@ -24,6 +24,7 @@ NUMBER = re.compile(r"^(< )?[-–.\d]*$")
 FINE = re.compile(r"(\.\d\d)\d\d+")
 METADATA = re.compile(r"<metadata>.*?</metadata>|\n *(?=<)", re.DOTALL)
 UNUSED_ID = re.compile(r' id="[A-Za-z2.]+_\d+"')
+DRAWN_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
 STYLE = re.compile(r' style="([^"]*)"')
 USED_ID = re.compile(r'((?:id="|#))(?=[a-z][0-9a-f]{10}\b)')
 
@@ -41,7 +42,9 @@ def inline_figure(path: Path, name: str) -> str:
         markup = UNUSED_ID.sub("", METADATA.sub("", markup[markup.index("<svg") :]))
         # Equal shapes of several figures have equal ids, and one that is hidden draws nothing for the others.
         markup = USED_ID.sub(rf"\g<1>f{zlib.crc32(path.stem.encode()):x}", FINE.sub(r"\1", markup))
-        markup = markup.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
+        narrow = (width := DRAWN_WIDTH.search(markup)) and float(width[1]) <= 72 * WIDTH + 1
+        kind = ' class="column"' if narrow else ""
+        markup = markup.replace("<svg ", f'<svg role="img" aria-label="{words}"{kind} ', 1)
         for number, colour in enumerate(SHARES):
             markup = markup.replace(colour, f"var(--share-{number})")
         return markup.replace(INK, "currentColor").replace(GRID, "var(--line)")

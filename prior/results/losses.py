@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import NEUTRAL, PALETTE, save
+from prior.results.style import NEUTRAL, PALETTE, WIDTH, save
 
 NO_LOSS = {"stage", "epoch", "step", "learning_rate"}
-COLUMNS = 5
+COLUMNS = 3
 POINTS = 120
 
 
@@ -48,22 +48,22 @@ def loss_figure(logs: Sequence[pd.DataFrame], name: str, simulated: bool, out: P
     caption = f"Dotted lines part the stages: {', '.join(stages.values())}." if len(stages) > 1 else ""
     columns = min(COLUMNS, len(losses))
     lines = -(-len(losses) // columns)
-    figure, grid = subplots(lines, columns, (max(1.75 * columns, 4.0), 1.35 * lines + 0.5))
+    figure, grid = subplots(lines, columns, (WIDTH, 1.05 * lines + 0.45))
     for number, axes in enumerate(grid.flat):
         if number >= len(losses):
             axes.set_visible(False)
             continue
         for seed, frame in enumerate(logs):
             line = smoothed(frame, losses[number])
-            axes.plot(line.index, line, color=PALETTE[seed % len(PALETTE)], linewidth=1.1)
+            axes.plot(line.index, line, color=PALETTE[seed % len(PALETTE)], linewidth=0.8)
         for start in list(stages)[1:]:
             axes.axvline(start, color=NEUTRAL, linewidth=0.8, linestyle=":")
         axes.set_xlim(0, max(map(len, logs)))
-        axes.set_title(losses[number], fontsize=7.5)
-        axes.tick_params(labelsize=6.5)
+        axes.set_title(losses[number], fontsize=6.2)
+        axes.tick_params(labelsize=6)
         axes.locator_params(nbins=4)
         if number >= len(losses) - columns:
-            axes.set_xlabel("logged steps", fontsize=7)
+            axes.set_xlabel("logged steps", fontsize=6)
     heading(figure, f"Pre-training losses: {name}", simulated, caption)
     save(figure, out)
 

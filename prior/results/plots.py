@@ -12,19 +12,23 @@ from prior.results.differences import CORRECTED
 from prior.results.gains import gain_figure, gain_map, gains_over
 from prior.results.losses import loss_figures
 from prior.results.panels import (
+    PANEL_LETTERS,
     ROW,
     Styles,
+    axis_title,
     dot_panel,
     empty_figure,
     grid_of,
     heading,
-    share_legend,
+    panel_title,
+    share_heading,
     share_panel,
     styles_of,
     subplots,
+    wrapped,
 )
 from prior.results.seeds import seed_figure
-from prior.results.style import figure_style, method_style, save
+from prior.results.style import WIDTH, figure_style, method_style, save
 from prior.results.view import (
     checkpoint_note,
     headline,
@@ -58,18 +62,24 @@ def curves(view: pd.DataFrame, task: str, out: Path) -> None:
     settings = list(dict.fromkeys(several["setting_text"]))
     metrics = [metric for metric in wanted if metric in set(several["metric"])]
     labels = methods_in_order(several[~several["baseline"]])
-    height = len(settings) * (0.85 + 0.3 * len(labels)) + 1.0
-    figure, panels = subplots(len(settings), len(metrics), (3.9 * len(metrics) + 1.0, height))
+    columns = min(2, len(metrics))
+    lines = -(-len(metrics) // columns)
+    height = len(settings) * lines * (0.6 + 0.2 * len(labels)) + 0.8
+    figure, panels = subplots(len(settings) * lines, columns, (WIDTH, height))
     for row, setting in enumerate(settings):
-        for column, metric in enumerate(metrics):
-            axes = panels[row, column]
+        own = list(panels[row * lines : (row + 1) * lines].flat)
+        for column, axes in enumerate(own):
+            if column >= len(metrics):
+                axes.set_visible(False)
+                continue
+            metric = metrics[column]
             rows = several[(several["metric"] == metric) & (several["setting_text"] == setting)]
-            share_panel(axes, rows, labels, names=column == 0)
-            axes.set_xlabel(metric_title(metric))
-            axes.set_title(setting if column == 0 else "", fontsize=8)
-    share_legend(figure, sorted(several["fraction"].dropna().unique()))
-    simulated = bool(several["simulated"].any())
-    heading(figure, f"{TASK_TITLES[task]}: label efficiency", simulated, checkpoint_note(several))
+            share_panel(axes, rows, labels, names=column % columns == 0)
+            axis_title(axes, metric_title(metric))
+            axes.set_title(wrapped(setting, 2 * PANEL_LETTERS) if column == 0 else "")
+    fractions = sorted(several["fraction"].dropna().unique())
+    text, simulated = f"{TASK_TITLES[task]}: label efficiency", bool(several["simulated"].any())
+    share_heading(figure, text, fractions, simulated, checkpoint_note(several))
     save(figure, out)
 
 
@@ -86,8 +96,8 @@ def headline_figure(view: pd.DataFrame, styles: Styles, out: Path) -> None:
     for place, (axes, (task, setting)) in enumerate(zip(grid, panels, strict=True)):
         rows = chosen[(chosen["task"] == task) & (chosen["setting_text"] == setting)]
         dot_panel(axes, rows, styles, place % columns == 0, _absent(view, setting, rows, styles))
-        axes.set_title(f"{TASK_TITLES[task]} · {rows['dataset'].iloc[0]}", fontsize=8.5)
-        axes.set_xlabel(metric_title(PRIMARY[task]), fontsize=7.5)
+        panel_title(axes, f"{TASK_TITLES[task]}\n{rows['dataset'].iloc[0]}")
+        axis_title(axes, metric_title(PRIMARY[task]))
     notes = filter(None, [protocol_note(chosen), checkpoint_note(chosen)])
     heading(figure, text, simulated, "\n".join(notes))
     save(figure, out)
@@ -113,7 +123,7 @@ def dots(view: pd.DataFrame, task: str, styles: Styles, out: Path) -> None:
     for place, (axes, (setting, metric)) in enumerate(zip(grid, panels, strict=True)):
         rows = chosen[(chosen["setting_text"] == setting) & (chosen["metric"] == metric)]
         dot_panel(axes, rows, styles, names=place % columns == 0)
-        axes.set_title(metric_title(metric) + (f"\n{setting}" if len(settings) > 1 else ""), fontsize=8)
+        panel_title(axes, metric_title(metric) + (f"\n{setting}" if len(settings) > 1 else ""))
     heading(figure, TASK_TITLES[task], bool(chosen["simulated"].any()), checkpoint_note(chosen))
     save(figure, out)
 
@@ -126,11 +136,12 @@ def rank_figure(ranks: pd.DataFrame, styles: Styles, simulated: bool, caption: s
         return
     ranks = labelled(ranks).rename(columns={"mean_rank": "value"})
     blocks = list(dict.fromkeys(ranks["block"]))
-    figure, grid = subplots(1, len(blocks), (3.9 * len(blocks), ROW * ranks["n_methods"].max() + 1.3))
+    height = sum(ROW * (ranks["block"] == block).sum() + 0.5 for block in blocks) + 0.45
+    figure, grid = subplots(len(blocks), 1, (WIDTH, height))
     for axes, block in zip(grid.flat, blocks, strict=True):
         rows = ranks[ranks["block"] == block]
         dot_panel(axes, rows, {label: styles[label] for label in rows["label"]}, names=True)
-        axes.set_title(f"{block} ({len(rows)})", fontsize=8.5)
+        axes.set_title(f"{block} ({len(rows)})")
         axes.set_xlabel("mean rank, 95 % interval")
     heading(figure, text, simulated, caption)
     save(figure, out)

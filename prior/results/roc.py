@@ -13,11 +13,12 @@ from prior.metrics.classification import SUBSET
 from prior.metrics.rows import PRIMARY_FRACTION, TASK_TITLES
 from prior.results.examples import bundle_label
 from prior.results.names import has_curves
-from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import NEUTRAL, figure_style, method_style, save
+from prior.results.panels import PANEL_LETTERS, empty_figure, heading, subplots, wrapped
+from prior.results.style import NEUTRAL, WIDTH, figure_style, method_style, save
 
 GRID_POINTS = 101
 BINS = 10
+LEGEND_COLUMNS = 3
 LINES = ["-", "--", "-.", ":"]
 
 
@@ -83,7 +84,7 @@ def _panel(axes: Axes, text: str, x: str, y: str) -> None:
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.set_title(text, fontsize=8.5)
+    axes.set_title(wrapped(text, PANEL_LETTERS))
     axes.set_aspect("equal")
 
 
@@ -105,25 +106,24 @@ def roc_figure(stems: Mapping[str, Path], text: str, simulated: bool, calibrated
             return
         styles = method_style(list(found))
         columns = 2 if calibrated else 1
-        figure, grid = subplots(1, columns, (3.3 * columns + 1.4, 3.4))
+        figure, grid = subplots(1, columns, (WIDTH, 2.55 if calibrated else 3.6))
         for number, (method, arrays) in enumerate(found.items()):
             colour, marker = styles[method]
             line: dict[str, Any] = {
                 "color": colour,
                 "linestyle": LINES[number % len(LINES)],
-                "linewidth": 1.3,
+                "linewidth": 0.9,
             }
             grid[0, 0].plot(np.linspace(0, 1, GRID_POINTS), arrays["roc"], label=method, **line)
             if calibrated and "predicted" in arrays:
-                grid[0, 1].plot(
-                    arrays["predicted"], arrays["observed"], marker=marker, markersize=3.5, **line
-                )
+                grid[0, 1].plot(arrays["predicted"], arrays["observed"], marker=marker, markersize=2, **line)
         _panel(grid[0, 0], "ROC, mean over findings and seeds", "false alarms, share", "found, share")
         if calibrated:
             _panel(grid[0, 1], "Calibration, findings pooled", "mean probability", "share of positives")
-        figure.legend(loc="outside right upper", fontsize=7.5)
+        figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
         key = "Dashed grey: chance" + (" (left), perfect calibration (right)." if calibrated else ".")
-        heading(figure, text, simulated, key)
+        # Lines at the end leave room for the legend.
+        heading(figure, text, simulated, key + "\n " * -(-len(found) // LEGEND_COLUMNS))
         save(figure, out)
 
 

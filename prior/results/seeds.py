@@ -12,7 +12,16 @@ from prior.metrics.rows import (
     method_labels,
     primary,
 )
-from prior.results.panels import Styles, empty_figure, grid_of, heading, name_rows, styles_of
+from prior.results.panels import (
+    Styles,
+    axis_title,
+    empty_figure,
+    grid_of,
+    heading,
+    name_rows,
+    panel_title,
+    styles_of,
+)
 from prior.results.style import INK, save
 from prior.results.view import metric_title
 
@@ -55,10 +64,10 @@ def seed_figure(rows: pd.DataFrame, styles: Styles, simulated: bool, caption: st
             if len(found) == 0:
                 continue
             height = [line + SPREAD * ((k + 0.5) / len(found) - 0.5) for k in range(len(found))]
-            axes.plot(found, height, color=colour, marker=marker, markersize=3.5, linestyle="", alpha=0.8)
+            axes.plot(found, height, color=colour, marker=marker, markersize=2.6, linestyle="", alpha=0.8)
             axes.vlines(found.mean(), line - 0.38, line + 0.38, color=INK, linewidth=1)
-        axes.set_title(f"{TASK_TITLES[task]} · {dataset}", fontsize=8.5)
-        axes.set_xlabel(metric_title(PRIMARY[task]), fontsize=7.5)
+        panel_title(axes, f"{TASK_TITLES[task]}\n{dataset}")
+        axis_title(axes, metric_title(PRIMARY[task]))
         name_rows(axes, list(styles), number % columns == 0)
     heading(figure, text, simulated, "\n".join(filter(None, ["Mark: a seed; stroke: their mean.", caption])))
     save(figure, out)

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from prior.data.files import atomic_path
 
+WIDTH = 3.4
+"""Inches: a column of a journal. What is drawn at this width is printed as it is, in 6 points or more."""
 INK = "#2b2b2b"
 """Text and axes; the page replaces this colour by the reader's own."""
 GRID = "#d9d9d9"
@@ -17,14 +19,24 @@ NEUTRAL = "#8a8a8a"
 PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#949494"]
 SHARES = ["#8fc1e3", "#3f8fc4", "#0b3c5d"]
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "h"]
+DPI = 300
+TICKS = {"major.size": 2, "major.width": 0.6, "major.pad": 2}
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "prior",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
+    "font.size": 6.5,
+    "axes.titlesize": 6.5,
+    "axes.labelsize": 6.5,
+    "axes.labelpad": 2,
+    "axes.titlepad": 3,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 6.2,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.2,
+    "legend.title_fontsize": 6.2,
+    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()},
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
@@ -37,10 +49,10 @@ SETTINGS: dict[Any, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": GRID,
-    "grid.linewidth": 0.6,
+    "grid.linewidth": 0.5,
     "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
     "figure.dpi": 100,
 }
 
@@ -72,6 +84,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         figure.savefig(temporary, transparent=True, metadata={"Date": None, "Creator": None})
     figure.set_layout_engine("none")  # The layout is found once; finding it takes longer than drawing.
     with atomic_path(paths[1]) as temporary:
-        figure.savefig(temporary, facecolor="white", dpi=160, metadata={"Software": None})
+        figure.savefig(temporary, facecolor="white", dpi=DPI, metadata={"Software": None})
     pyplot.close(figure)
     return paths
