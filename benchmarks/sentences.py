@@ -5,7 +5,8 @@ sentences); `exact span` asks for both at once. Speed is per second of CPU time 
 included, without and with a warm cache of repeated passages.
 
 `--stage` writes the reports ten times over into a prepared data set and runs the stage on a tenth and on all
-of it, with one and with two processes: reports per second of wall time, and the peak memory of the main process.
+of it, with one and with two processes: reports per second of wall time, and the peak memory of the main
+process.
 
 `--real FOLDER` (with FOLDER/open_i/NLMCXR_reports.tgz) compares with other splitters on 100 hand-marked
 reports of Open-i instead: docs/sentences.md says how they were drawn and marked. A boundary is the first or
