@@ -5,14 +5,20 @@ and impression as plain words, the form that clinical F1 compares, and holds it 
 whole report. Sentences that the phantom says in passing have no meaning in its truth, though some name a
 finding or a device (old fractures, clips, tubes): they cost precision in `reports` and do not enter
 `sentences`. A sentence may speak of two kinds at once: an opacity that is a pneumonia is both.
+
+`--real FOLDER` (with FOLDER/open_i/NLMCXR_reports.tgz) holds the labeller against the subject headings that
+indexers gave the Open-i reports instead, for the findings that both know. Headings are a coarser truth than a
+reading of the text: an indexer may leave out what a report only suspects.
 """
 
 import argparse
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
+from prior.datasets.open_i import NORMAL, read_open_i
 from prior.phantom.findings import KINDS
 from prior.phantom.hospital import generator, plan
 from prior.phantom.report import Report, StudyFacts, compose
@@ -23,6 +29,18 @@ from prior.reports.sections import split_sections
 RANK = {1: 2, -1: 1, 0: 0}
 WORDS = {1: "present", -1: "uncertain", 0: "absent"}
 Labels = dict[str, int]
+HEADINGS = {
+    "Cardiomegaly": ["Cardiomegaly"],
+    "Lung_Lesion": ["Nodule", "Mass"],
+    "Edema": ["Edema"],
+    "Consolidation": ["Consolidation"],
+    "Pneumonia": ["Pneumonia"],
+    "Atelectasis": ["Atelectasis"],
+    "Pneumothorax": ["Pneumothorax"],
+    "Pleural_Effusion": ["Effusion"],
+    "Pleural_Other": ["Pleural_Thickening"],
+    NO_FINDING: [NORMAL],
+}
 
 
 def phantom_reports(count: int, seed: int) -> list[Report]:
@@ -84,12 +102,33 @@ def show_errors(texts: list[str], found: list[Labels], true: list[Labels], most:
         print(texts[i], {k: (true[i].get(k), found[i].get(k)) for k in {*true[i], *found[i]}})
 
 
+def compare_real(root: Path) -> None:
+    reports = read_open_i(root)
+    both = zip(reports["findings"], reports["impression"], strict=True)
+    found = [label_report(plain_text(*passages)) for passages in both]
+    rows = []
+    for finding, headings in HEADINGS.items():
+        true = reports[headings].any(axis=1).tolist()
+        row: dict[str, object] = {"finding": finding, "headings": sum(true)}
+        for word, values in (("present", {1}), ("present or uncertain", {1, -1})):
+            read = [labels.get(finding) in values for labels in found]
+            hits = sum(a and b for a, b in zip(read, true, strict=True))
+            scores = (hits / max(sum(read), 1), hits / max(sum(true), 1), 2 * hits / (sum(read) + sum(true)))
+            row[f"{word}: precision, recall, F1"] = ", ".join(f"{score:.3f}" for score in scores)
+        rows.append(row)
+    print(f"{len(reports)} reports\n{pd.DataFrame(rows).to_string(index=False)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--reports", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show-errors", type=int, default=0, help="print so many wrong sentences")
+    parser.add_argument("--real", type=Path, help="folder with open_i/NLMCXR_reports.tgz")
     arguments = parser.parse_args()
+    if arguments.real is not None:
+        compare_real(arguments.real)
+        return
     reports = phantom_reports(arguments.reports, arguments.seed)
     told = [s for report in reports for s in report.sentences if s.meaning]
     texts = [s.text for s in told]

@@ -72,7 +72,7 @@ _VIEW_HEADER = re.compile(r"\b(?:CHEST|VIEWS?|RADIOGRAPHS?|FRONTAL|LATERAL|PORTA
 _COMBINED = re.compile(
     r"(?:FINDINGS?\s*(?:AND|&|/|,)\s*IMPRESSIONS?|IMPRESSIONS?\s*(?:AND|&|/|,)\s*FINDINGS?)"
 )
-_LINE_HEADER = re.compile(r"^[ \t]*([A-Za-z][A-Za-z ()/&,\-]{1,58}?)[ \t]*:", re.MULTILINE)
+_LINE_HEADER = re.compile(r"^[ \t]*([A-Za-z][A-Za-z ()/&,\-]{1,58}+)[ \t]*:", re.MULTILINE)
 _INLINE_HEADER = re.compile(
     r"(?<=[.!?:\]])[ \t]+((?:FINDINGS?|IMPRESSIONS?)(?: AND (?:IMPRESSION|FINDINGS))?)[ \t]*:"
 )

@@ -113,8 +113,8 @@ def spoken_findings(labels: pd.DataFrame, phrase: str, image_ids: Sequence[str])
     read = {finding for finding, value in label_report(phrase).items() if value != ABSENT}
     present = labels.set_index("image_id").eq(1)
     found = []
-    for image in image_ids:
-        named = sorted(present.columns[present.loc[image].to_numpy(dtype=bool)])
+    for image, row in zip(image_ids, present.loc[list(image_ids)].to_numpy(), strict=True):
+        named = sorted(present.columns[row])
         if not named:
             raise InputError(f"image {image} has boxes and no present finding; correct its labels")
         found.append(next((finding for finding in named if finding in read), named[0]))
