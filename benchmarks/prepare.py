@@ -10,6 +10,7 @@ in a temporary folder that is removed.
 import argparse
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from prior.phantom.film import take_film
 from prior.phantom.hospital import generator, plan
 from prior.phantom.radiograph import SCANNERS
 
-FILMS, MIMIC = 8, 377_110
+FILMS, MIMIC = 4, 377_110
 
 
 def write_films(folder: Path, side: int) -> list[Path]:
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the folder goes then, too
     print(
         "| images | pixels a side | wall, s | CPU, s | images/s/core | peak memory, MB | raw, MB | made, MB |"
     )

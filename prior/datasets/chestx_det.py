@@ -6,6 +6,7 @@ import pandas as pd
 
 from prior.datasets import base, nih_images
 from prior.datasets.png_masks import read_mask
+from prior.datasets.raw_files import require_inside
 
 LABEL = "Lesion"
 
@@ -38,6 +39,7 @@ def _masks(root: Path, chosen: pd.DataFrame) -> pd.DataFrame:
     path = root / nih_images.FOLDER / "masks.csv"
     frame = base.read_csv(path, ["image", "mask"])
     base.require_present(frame, "mask", path)
+    require_inside(frame["mask"], path)
     frame["image_id"] = nih_images.image_ids(frame["image"])
     sized = frame.merge(chosen[["image_id", "h", "w"]], on="image_id", how="inner")
     rows = [

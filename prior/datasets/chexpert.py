@@ -75,8 +75,9 @@ def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tupl
     base.require_unique(frame, "Path", path)
     base.require_values(frame, "Frontal/Lateral", ("Frontal", "Lateral"), path)
     source = frame["Path"].str.split("/").map(_relative)
-    if source.isna().any():
-        line = int(source.isna().to_numpy().argmax()) + 2
+    wrong = ~source.str.fullmatch(r".+/[^/]+/[^/]*\d[^/]*/[^/]+").fillna(False).astype(bool)
+    if wrong.any():
+        line = int(wrong.to_numpy().argmax()) + 2
         raise InputError(f"{path}, line {line}, column 'Path': expected .../patientNNNNN/studyN/file.jpg")
     require_inside(source, path)
     source = base.find_files(folder, source)

@@ -117,7 +117,10 @@ def _reports(root: Path, images: pd.DataFrame) -> tuple[str, pd.DataFrame, list[
         except OSError:
             dropped.append({"source": source, "reason": "study without report file"})
             continue
-        rows.append((study, patient, text))
+        if text.strip():
+            rows.append((study, patient, text))
+        else:
+            dropped.append({"source": source, "reason": "empty report"})
     if not rows:
         raise InputError(f"{root / tree} holds no report (pXX/pS/sT.txt); unpack mimic-cxr-reports.zip there")
     layout = f"MIMIC-CXR-JPG 2.0.0, reports in {tree}"

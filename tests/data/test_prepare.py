@@ -132,6 +132,27 @@ def test_an_image_that_will_not_open_is_named_or_dropped(tmp_path):
     assert "d004-0" not in set(data.labels["image_id"])
 
 
+def test_a_missing_image_is_kept_out_only_if_that_is_allowed(tmp_path):
+    root = trees.mimic_cxr(tmp_path / "raw", patients=9)
+    next(root.rglob("d004-0.jpg")).unlink()
+    with pytest.raises(InputError, match=r"d004-0\.jpg is listed but does not exist \(1 of 18 images"):
+        prepare("mimic_cxr", root, tmp_path / "out", 16)
+    manifest = prepare("mimic_cxr", root, tmp_path / "out", 16, max_unreadable=1)
+    assert manifest["dropped"][0]["reason"] == "image will not open: it does not exist"
+    assert len(PreparedDataset(tmp_path / "out").images) == 17
+
+
+def test_what_an_earlier_version_left_goes(tmp_path):
+    root = trees.rsna(tmp_path / "raw")
+    prepare("rsna", root, tmp_path / "out", 16)
+    assert (tmp_path / "out/splits/strict-5fold.parquet").is_file()
+    manifest = prepare("rsna", root, tmp_path / "out", 16, presets=("strict",))
+    assert [path.name for path in (tmp_path / "out/splits").iterdir()] == ["strict.parquet"]
+    assert set(manifest["tables"]) == {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.parquet")
+    }
+
+
 def test_a_study_of_two_patients_is_a_leak(tmp_path):
     root = trees.mimic_cxr(tmp_path / "raw")
     prefix = root / "mimic-cxr-2.0.0"
@@ -144,6 +165,7 @@ def test_a_study_of_two_patients_is_a_leak(tmp_path):
     table.to_csv(f"{prefix}-metadata.csv", index=False)
     with pytest.raises(InputError, match="studies occur on both sides"):
         prepare("mimic_cxr", root, tmp_path / "out", 16)
+    assert [path.name[:9] for path in (tmp_path / "out").iterdir()] == [".partial-"]
 
 
 def test_lateral_images_are_records_but_never_split(tmp_path):

@@ -1,4 +1,4 @@
-"""Simulated raw trees of the data sets of `SIMULATORS`, made once and copied where a test breaks them."""
+"""Simulated raw trees, made once and copied where a test breaks them."""
 
 import shutil
 import tempfile
@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from prior.phantom.archives import simulate_archive
+from prior.phantom.simulate import simulate
+from prior.phantom.writers import SIMULATORS
 
 COUNT, SEED, SIZE = 60, 5, 64
 _KEEP: list[tempfile.TemporaryDirectory] = []
@@ -15,7 +17,7 @@ _KEEP: list[tempfile.TemporaryDirectory] = []
 def _made(name: str) -> Path:
     _KEEP.append(tempfile.TemporaryDirectory())
     root = Path(_KEEP[-1].name) / name
-    simulate_archive(name, root, COUNT, SEED, SIZE, 1)
+    (simulate_archive if name in SIMULATORS else simulate)(name, root, COUNT, SEED, SIZE, 1)
     return root
 
 
