@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
+from prior.errors import InputError
 from prior.metrics.exclusive import EXCLUSIVE_ACCURACY
 from prior.protocols import Protocol
 from prior.tasks import base, dense
@@ -56,10 +57,16 @@ def evaluate(
         features: cached features, for frozen protocols without augmentation.
 
     Raises:
-        InputError: such a protocol without cached features, knobs that do not fit the head, or no finding to
-            classify.
+        InputError: such a protocol without cached features, no finding to classify, or not all of
+            the classes that exclude each other.
     """
     findings = finding_names(data, protocol)
+    wanted = protocol["findings"]["only"]
+    if protocol["loss"] == EXCLUSIVE and len(findings) != len(wanted or []):
+        raise InputError(
+            f"{data.root}/labels.parquet has {', '.join(findings)} of the classes {', '.join(wanted or [])} "
+            f"that protocol {protocol.family} tells apart; choose a version of the dataset that has all"
+        )
     seen = probe_features(data, protocol, features) if protocol["head_name"] == LOGISTIC else None
     for cell in cells:
         train = training_images(data, protocol, cell)

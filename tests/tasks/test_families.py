@@ -17,6 +17,7 @@ from prior.data.schemas import read_table, write_table
 from prior.encoders.bundle import load_bundle
 from prior.encoders.image import ImageEncoderConfig, build_image_encoder
 from prior.errors import InputError
+from prior.metrics.score import cell_metrics
 from prior.protocols import load_protocol, load_sources
 from prior.protocols.show import families, settings
 from prior.tasks import TASKS, base
@@ -24,6 +25,7 @@ from prior.tasks import run as run_module
 from prior.tasks.base import Cell
 from prior.tasks.dense import dense_source
 from prior.tasks.labels import label_matrix
+from prior.tasks.linear_head import exclusive_cross_entropy
 from prior.tasks.maps import tune_last_stages
 from prior.tasks.run import run_evaluation
 from tests.tasks.fixtures import make_data
@@ -31,7 +33,7 @@ from tests.tasks.fixtures import make_data
 TRAINED = ("classification", "segmentation", "detection")
 SETTINGS = [(f, t, s) for f in families() for t, s in settings(f)]
 OURS = [setting for setting in SETTINGS if setting[0] != "strict_small" and setting[1] in TRAINED]
-DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural", "nih_boxes")
+DATASETS = ("rsna", "siim", "object_cxr", "chexpert", "covid_rural", "covidx", "nih_boxes")
 FINDINGS = (
     *(
         "Pneumonia",
@@ -45,7 +47,7 @@ FINDINGS = (
 )
 PRESETS = (
     *("strict", "seeded-60-20-20", "official-validation", "random-70-15-15-leaky", "random-60-20-20-image"),
-    *("stratified-70-15-15-leaky", "strict-5fold"),
+    *("stratified-70-15-15-leaky", "strict-5fold", "official"),
 )
 SMALL = {
     "epochs": 1,
@@ -74,6 +76,11 @@ def places(tmp_path_factory) -> dict[str, Path]:
     for name in DATASETS[1:]:
         shutil.copytree(first, root / name)
         write_json(root / name / "manifest.json", {**read_json(first / "manifest.json"), "dataset": name})
+    present = labels["Effusion"] == 1
+    four = np.arange(len(labels)) % 4 == 0
+    classes = {"Normal": ~present, "Pneumonia": present & four, "COVID_19": present & ~four}
+    table = pd.DataFrame({name: flag.astype(float) for name, flag in classes.items()})
+    write_table(root / "covidx", "labels", table.assign(image_id=labels["image_id"])[["image_id", *classes]])
     return {name: root / name for name in DATASETS}
 
 
@@ -117,6 +124,49 @@ def test_a_tiny_cell_of_every_setting(tiny, places, tmp_path, monkeypatch, famil
     assert len(frame) > 0
     if task == "classification":
         assert frame["score"].between(0, 1).all()
+
+
+def test_classes_that_exclude_each_other_share_one_probability(tiny, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names)))
+    names = ("mgca", "classification", "linear_covidx")
+    frame, record = evaluate(tiny, places["covidx"], tmp_path, *names)
+    np.testing.assert_allclose(frame.groupby("image_id")["score"].sum(), 1, atol=1e-6)
+    assert (frame.groupby("image_id")["label"].sum() == 1).all()
+    exclusive = cell_metrics("classification", frame, record["knobs"]["metrics"])[1]
+    ones = np.ones((1, frame["image_id"].nunique()))
+    assert 0 <= exclusive.compute(ones)["accuracy_exclusive", ""][0] <= 1
+    two = tmp_path / "two" / "covidx"
+    shutil.copytree(places["covidx"], two)
+    write_table(two, "labels", read_table(two, "labels").drop(columns="Normal"))
+    with pytest.raises(InputError, match="tells apart"):
+        evaluate(tiny, two, tmp_path / "two", *names)
+
+
+def test_cross_entropy_of_exclusive_classes_is_torchs():
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 2, 1, 2, 0])
+    target, known = torch.nn.functional.one_hot(classes, 3).float(), torch.ones(5, 3)
+    expected = torch.nn.functional.cross_entropy(logits, classes)
+    assert exclusive_cross_entropy(logits, target, known).item() == pytest.approx(expected.item())
+    target[0, 1], known[1, 0] = 1, 0
+    expected = torch.nn.functional.cross_entropy(logits[2:], classes[2:])
+    assert exclusive_cross_entropy(logits, target, known).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("setting", ["linear", "finetune"])
+def test_c_or_rate_is_chosen_once_and_seeds_differ(tiny, places, tmp_path, monkeypatch, setting):
+    """Of two seeds the first chooses for both; their draws of labels, and so their scores, differ."""
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names), rates=2))
+    stem = tmp_path / "out"
+    places_and_names = (places["rsna"], "strict_small", setting, (0.5,), (0, 1), stem, tmp_path / "work")
+    run_evaluation(tiny["bundle"], "classification", *places_and_names, tiny["cache"])
+    frame, record = pd.read_parquet(f"{stem}.parquet"), read_json(Path(f"{stem}.json"))
+    key = "c" if setting == "linear" else "learning_rate"
+    assert len({cell["selected"][key] for cell in record["cells"]}) == 1
+    assert len(list((tmp_path / "work").rglob("selection-*.json"))) == 1
+    scores = [frame.loc[frame["seed"] == seed, "score"].to_numpy() for seed in (0, 1)]
+    assert len(scores[0]) == len(scores[1])
+    assert not np.array_equal(*scores)
 
 
 def test_folds_of_positives_cover_every_positive_once(tiny, places, tmp_path, monkeypatch):

@@ -1,10 +1,11 @@
-"""The overlay `smoke`: every task and protocol setting of the default once, with the real tools."""
+"""The overlay `smoke`: every task, and every protocol family at least once, with the real tools."""
 
 import json
 
 import pandas as pd
 import pytest
 
+from prior.tasks import TASKS
 from tests.workflow.conftest import Repository, copy_of_project
 
 pytestmark = pytest.mark.workflow
@@ -32,7 +33,8 @@ def test_every_task_has_rows_and_a_headline_where_the_tiny_data_allow_10_percent
 def test_every_row_says_that_it_is_simulated(smoke: Repository) -> None:
     rows = pd.read_csv(smoke.root / "results/results.csv", keep_default_na=False)
     assert set(rows["simulated"].astype(str)) == {"True"}
-    assert set(rows["protocol"]) == {"strict_small"}
+    assert set(rows["protocol"]) == {"strict_small", "strict", "lovt", "mgca", "prior", "benchx"}
+    assert set(rows["task"]) == set(TASKS)
 
 
 def test_the_page_is_self_contained_and_says_simulated(smoke: Repository) -> None:
