@@ -31,8 +31,14 @@ def gains_over(differences: pd.DataFrame, references: Sequence[str]) -> pd.DataF
     # Lists, since a table without rows has no text columns to add to.
     share = ["" if pd.isna(fraction) else fraction_text(fraction) for fraction in chosen["fraction"]]
     at = [text + tuning for text, tuning in zip(share, tuned, strict=True)]
-    places = zip(chosen["task"], chosen["dataset"], strict=True)
-    panel = [f"{TASK_TITLES[task]} · {dataset}" for task, dataset in places]
+    place = [chosen["task"], chosen["dataset"]]
+    repeated = chosen.duplicated(["label", "task", "dataset", "frozen", "fraction"], keep=False)
+    several = repeated.groupby(place).transform("any") if len(chosen) else repeated
+    columns = zip(*place, chosen["protocol"], chosen["head"], several, strict=True)
+    panel = [
+        f"{TASK_TITLES[task]} · {dataset}" + (f" · {protocol}, {head}" if many else "")
+        for task, dataset, protocol, head, many in columns
+    ]
     return chosen.rename(columns={"difference": "value"}).assign(panel=panel, at=at)
 
 
