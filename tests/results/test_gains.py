@@ -10,6 +10,8 @@ COLUMNS = {
     "metric": "dice_pooled",
     "fraction": 0.1,
     "frozen": True,
+    "protocol": "strict_small",
+    "head": "unet",
 }
 METHODS = {"method": "prior", "variant": "described", "pretraining_data": "", "reference": "random"}
 
