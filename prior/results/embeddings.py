@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 from prior.data.files import read_json
 from prior.data.prepared import PreparedDataset
 from prior.metrics.arrays import Floats
+from prior.results.cases import NAMES
 from prior.results.examples import bundle_label
 from prior.results.names import embedding_places
 from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import PALETTE, figure_style, save
+from prior.results.style import PALETTE, WIDTH, figure_style, save
 
 MOST_IMAGES = 400
 MOST_FINDINGS = 5
@@ -87,18 +88,18 @@ def embedding_figure(
         if not maps or truth.empty:
             save(empty_figure(text, simulated), out)
             return
-        size = (1.35 * truth.shape[1] + 1.3, 1.3 * len(maps) + 0.8)
+        size = (WIDTH, (WIDTH - NAMES) / truth.shape[1] * len(maps) + 0.8)
         figure, grid = subplots(len(maps), truth.shape[1], size)
         for line, (method, places) in zip(grid, maps.items(), strict=True):
             for number, (axes, finding) in enumerate(zip(line, truth, strict=True)):
                 present = truth[finding].to_numpy()
                 for chosen, colour in ((~present, ABSENT), (present, PALETTE[number])):
-                    axes.scatter(*places[chosen].T, s=5, color=colour, linewidths=0, rasterized=True)
+                    axes.scatter(*places[chosen].T, s=1.2, color=colour, linewidths=0, rasterized=True)
                 axes.set_xticks([])
                 axes.set_yticks([])
             line[0].set_ylabel(method, rotation=0, ha="right", va="center")
         for axes, finding in zip(grid[0], truth, strict=True):
-            axes.set_title(str(finding).replace("_", " "), fontsize=7.5)
+            axes.set_title(str(finding).replace("_", "\n"), fontsize=6)
         key = "Coloured: the finding is present; grey: it is absent or not labelled. Distances have no unit."
         heading(figure, text, simulated, key)
         save(figure, out)

@@ -141,7 +141,7 @@ def test_a_cell_and_its_dialog_say_what_pretraining_saw_and_what_papers_print(
     cell = {"task": "segmentation", "dataset": "siim", "setting": "frozen", "metric": "dice_pooled"}
     monkeypatch.setattr(beside, "load_published", lambda: (figure(**cell, printed="61.3"),))
     results = as_real(shown, tmp_path)
-    seen = "test patients in pre-training: 3 of 60"
+    seen = "patients: 3 of 60 test patients in pre-training"
     table = read_rows(results / "results.csv")
     table.loc[table["method"] == "convirt", "contamination"] = seen
     table.to_csv(results / "results.csv", index=False)
@@ -160,7 +160,7 @@ def test_a_cell_and_its_dialog_say_what_pretraining_saw_and_what_papers_print(
             strict=True,
         )
     )
-    assert facts["pre-training"] == f"‡ {seen}"
+    assert facts["contamination"] == f"‡ {seen}"
     assert facts["published"] == "0.613 P"
     opened.keyboard.press("Escape")
     opened.get_by_role("tab", name="Leaderboard").click()
