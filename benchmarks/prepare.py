@@ -2,7 +2,7 @@
 
 Writes a folder of JPEG files that are copies of a few simulated films (every file is a file of its own and is
 decoded), prepares it with the reader `folder` at a tenth of the count and at the count, and prints images per
-second and core, the largest memory of any process, and the disk; then what that means for the 377,110 images
+second and core, the largest memory, and the disk; then what that means for the 377,110 images
 of MIMIC-CXR, whose files have about 2544 x 3056 pixels: `--side 2760` gives films of as many. Everything lies
 in a temporary folder that is removed.
 """
@@ -52,11 +52,11 @@ def write_tree(root: Path, count: int, films: list[Path]) -> int:
     return written
 
 
-def measure(root: Path, out: Path, size: int, workers: int) -> tuple[float, float, float]:
-    """Return wall seconds, CPU seconds and peak memory (MB) of the largest process of one preparation."""
+def measure(root: Path, out: Path, size: int) -> tuple[float, float, float]:
+    """Return wall seconds, CPU seconds and peak memory (MB) of one preparation by one process."""
     code = (
         "import resource, sys; from pathlib import Path; from prior.data.prepare import prepare\n"
-        f"prepare('folder', Path({str(root)!r}), Path({str(out)!r}), {size}, workers={workers})\n"
+        f"prepare('folder', Path({str(root)!r}), Path({str(out)!r}), {size})\n"
         "print(max(resource.getrusage(who).ru_maxrss for who in "
         "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024)"
     )
@@ -72,7 +72,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the folder goes then, too
     print(
@@ -85,7 +84,7 @@ def main() -> None:
         for count in (given.images // 10, given.images):
             root, out = folder / f"raw{count}", folder / f"out{count}"
             raw = write_tree(root, count, films)
-            wall, used, peak = measure(root, out, given.size, given.workers)
+            wall, used, peak = measure(root, out, given.size)
             made = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
             print(
                 f"| {count:,} | {given.side} | {wall:.1f} | {used:.1f} | {count / used:.0f} | {peak:.0f} | "
