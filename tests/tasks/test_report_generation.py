@@ -274,7 +274,8 @@ def quick(monkeypatch):
         small = {"checks": 2, "learning_rates": [0.01], "max_length": 16, "decoder": KNOBS}
         if setting in steps:
             small["steps"] = steps[setting]
-        return protocol.model_copy(update={"knobs": {**protocol.knobs, **small}})
+        knobs = {name: small.get(name, value) for name, value in protocol.knobs.items()}
+        return protocol.model_copy(update={"knobs": knobs})
 
     monkeypatch.setattr(run_module, "load_protocol", load)
 
