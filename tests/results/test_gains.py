@@ -10,7 +10,6 @@ COLUMNS = {
     "metric": "dice_pooled",
     "fraction": 0.1,
     "frozen": True,
-    "protocol": "strict_small",
     "head": "unet",
 }
 METHODS = {"method": "prior", "variant": "described", "pretraining_data": "", "reference": "random"}
