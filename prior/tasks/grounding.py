@@ -39,8 +39,11 @@ _BATCH = 64
 CHOICES: dict[str, Collection[Any]] = {
     **base.UNTRAINED,
     "images": ["positives"],
-    "pooling": ["mean of the maps of all phrasings"],
-    "target": ["union of a finding's masks, or else of its filled boxes"],
+    "pooling": ["mean of the maps of all phrasings", "one map a sentence"],
+    "target": [
+        "union of a finding's masks, or else of its filled boxes",
+        "union of the boxes of a sentence, filled",
+    ],
     "upsampling": ["bilinear"],
     "scale": ["least and largest value of each map"],
     "ties": ["expected hit"],

@@ -14,12 +14,9 @@ from prior.data.schemas import read_table, write_table
 from prior.errors import InputError
 from prior.metrics.report_generation import report_metrics
 from prior.protocols import load_protocol
-from prior.protocols.show import families, settings
 from prior.tasks import run as run_module
 from prior.tasks.report_decoder import EOS, PAD, SPECIALS, UNK, ReportDecoder, Vocabulary
 from prior.tasks.report_generation import (
-    CHOICES,
-    READ,
     ReportJob,
     _studies,
     most_frequent,
@@ -214,17 +211,6 @@ def test_training_images_are_changed_and_validation_images_are_not():
     losses = [changed.loss(chosen, torch.Generator().manual_seed(1)).item() for _ in range(2)]
     assert losses[0] == losses[1]
     assert losses[0] != pytest.approx(plain.loss(chosen, torch.Generator()).item(), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("family", "setting"), [(f, s) for f in families() for t, s in settings(f) if t == "report_generation"]
-)
-def test_every_setting_states_only_what_the_task_does(family, setting):
-    protocol = load_protocol(family, "report_generation", setting)
-    protocol.require(CHOICES, READ)
-    wrong = protocol.model_copy(update={"knobs": {**protocol.knobs, "text": "as written"}})
-    with pytest.raises(InputError, match="`text"):
-        wrong.require(CHOICES, READ)
 
 
 def test_one_image_a_study_and_the_order_of_the_draw():
