@@ -85,6 +85,6 @@ def test_pictures_are_byte_stable_and_name_no_image(tmp_path: Path, monkeypatch:
         *(("random-default-s0", "pad"), ("convirt-default-s0", "pad"), ("prior-described-s0", "pad")),
     }
     text = contents[0][f"{STEM}.svg"].decode()
-    names = [name.replace("_", " ") for name in FINDINGS]
+    names = [word for name in FINDINGS for word in name.split("_")]
     assert all(word in text for word in ("SIMULATED DATA", *methods, *names))
     assert not any(image in text for image in ids)
