@@ -45,7 +45,7 @@ def grid_of(count: int, methods: int, extra: float = 0.55) -> tuple[Figure, list
     """Panels with a row per method, two in a line. Returns the figure, `count` axes, the columns."""
     columns = min(2, count)
     lines = -(-count // columns)
-    size = (WIDTH, lines * (0.72 + ROW * methods) + extra)
+    size = (WIDTH, lines * (0.72 + ROW * max(methods, 4)) + extra)
     figure, grid = subplots(lines, columns, size)
     for axes in list(grid.flat)[count:]:
         axes.set_visible(False)

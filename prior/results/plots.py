@@ -64,7 +64,7 @@ def curves(view: pd.DataFrame, task: str, out: Path) -> None:
     labels = methods_in_order(several[~several["baseline"]])
     columns = min(2, len(metrics))
     lines = -(-len(metrics) // columns)
-    height = len(settings) * lines * (0.6 + 0.2 * len(labels)) + 0.8
+    height = len(settings) * lines * (0.95 + 0.19 * len(labels)) + 0.8
     figure, panels = subplots(len(settings) * lines, columns, (WIDTH, height))
     for row, setting in enumerate(settings):
         own = list(panels[row * lines : (row + 1) * lines].flat)

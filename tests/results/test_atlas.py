@@ -107,7 +107,7 @@ def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "Dead prototypes, share" in (results / "tables/prototypes.md").read_text()
     plots(results, [], tasks)
     picture = (results / "plots/task_grounding.svg").read_text()
-    assert all(name in picture for name in ("Pointing game · siim", "Pointing game · rsna"))
+    assert all(name in picture for name in ("Pointing game", "siim, strict_small", "rsna, strict_small"))
     truth = np.zeros((2, 8, 8), dtype=bool)
     truth[:, 2:5, 2:5] = True
     for stem in stems:
