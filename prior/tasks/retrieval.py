@@ -48,6 +48,8 @@ def check(protocol: Protocol) -> None:
     stated = protocol["candidates"]
     pair, same, bound = FORMS.get(stated, FORMS[EVERY])
     ks = protocol["ks"]
+    names = ("p_at", "hit_at") if stated == LIST else ("r_at", "p_at", "hit_at")
+    rank = [] if stated == LIST else ["median_rank"]
     choices: dict[str, Collection[Any]] = {
         **base.UNTRAINED,
         "images": ["all"],
@@ -55,7 +57,7 @@ def check(protocol: Protocol) -> None:
         "relevant": pair,
         "class_relevant": [same],
         "ties": ["expected rank"],
-        "metrics": [*(f"{name}_{k}" for name in ("r_at", "p_at", "hit_at") for k in ks), "median_rank"],
+        "metrics": [*(f"{name}_{k}" for name in names for k in ks), *rank],
     }
     protocol.require(choices, base.READ | bound | {"ks"})
     missing = [k for k in CUTS if k not in ks]

@@ -31,7 +31,7 @@ def read_queries(data: PreparedDataset) -> Queries:
     """Read `subsets/8x200.parquet`; images that the prepared data lack are left out.
 
     Raises:
-        InputError: the data set has no such list, or no text query.
+        InputError: the data set has no such list, or nothing is left of a part of it.
     """
     path = data.root / "subsets" / "8x200.parquet"
     if not path.is_file():
@@ -42,11 +42,14 @@ def read_queries(data: PreparedDataset) -> Queries:
     table = pd.read_parquet(path)
     rows = data.images[["image_id", "patient_id", "row"]]
     found = table.merge(rows, on="image_id", validate="many_to_one")
-    texts = table[table["role"] == "text_query"].reset_index(drop=True)
-    if texts.empty:
-        raise InputError(f"{path} has no text query; prepare chexpert_8x200 again")
-    of = {role: part.reset_index(drop=True) for role, part in found.groupby("role")}
-    return Queries(of["candidate"], of["image_query"], texts)
+    texts = table[table["role"] == "text_query"]
+    parts = [found[found["role"] == "candidate"], found[found["role"] == "image_query"], texts]
+    if any(part.empty for part in parts):
+        raise InputError(
+            f"{path} has {len(parts[0])} readable candidates, {len(parts[1])} readable image queries and "
+            f"{len(texts)} text queries, and needs some of each; prepare chexpert_8x200 again"
+        )
+    return Queries(*(part.reset_index(drop=True) for part in parts))
 
 
 def rank_queries(

@@ -58,8 +58,8 @@ def _with_class(data: PreparedDataset, studies: pd.DataFrame, rule: str) -> pd.D
     missing = [name for name in FIVE if name not in data.findings]
     if missing:
         raise InputError(
-            f"{data.root}/labels.parquet has no {missing[0]}, which `candidates: {rule}` needs; choose a data "
-            "set with CheXpert's findings"
+            f"{data.root}/labels.parquet has no {missing[0]}, which `candidates: {rule}` needs; choose a "
+            "data set with CheXpert's findings"
         )
     labels = data.labels[data.labels["image_id"].isin(studies["image_id"])]
     classes = RULES[rule](labels).rename("class")

@@ -178,7 +178,7 @@ def test_queries_of_8x200(tmp_path):
     images = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.0, 1.0]]
     model = bundle(tmp_path, images, {"alpha": [1.0, 0.0], "beta": [0.0, 1.0]})
     frame = run(model, data, tmp_path, candidates="list of 8x200", ks=[1, 5, 10, 50]).predictions
-    parts = {name: part for name, part in frame.groupby("direction")}
+    parts = dict(tuple(frame.groupby("direction")))
     assert parts["image_to_image"]["hits_1"].tolist() == [0, 0]
     # The second query is a candidate, but not its own.
     assert parts["image_to_image"]["pool"].tolist() == [3, 2]
@@ -194,8 +194,15 @@ def test_queries_of_8x200(tmp_path):
 
 def test_8x200_needs_its_list(tmp_path):
     data = dataset(tmp_path, {"Edema": [1.0]}, [])
+    model = bundle(tmp_path, [[1.0]], {"alpha": [1.0]})
     with pytest.raises(InputError, match="add it to the presets"):
-        run(bundle(tmp_path, [[1.0]], {"alpha": [1.0]}), data, tmp_path, candidates="list of 8x200")
+        run(model, data, tmp_path, candidates="list of 8x200")
+    (tmp_path / "subsets").mkdir()
+    rows = [("candidate", "i0000", None, None), ("image_query", "lost", "Edema", None)]
+    table = pd.DataFrame(rows, columns=["role", "image_id", "class", "text"])
+    table.to_parquet(tmp_path / "subsets" / "8x200.parquet")
+    with pytest.raises(InputError, match="1 readable candidates, 0 readable image queries and 0 text"):
+        run(model, data, tmp_path, candidates="list of 8x200")
 
 
 @pytest.mark.parametrize(("family", "setting"), SETTINGS)
@@ -205,7 +212,7 @@ def test_every_setting_states_what_the_task_does(family, setting):
     for wrong, remedy in (
         ({"class_relevant": "same view"}, "`class_relevant: "),
         ({"candidates": "some"}, "`candidates: "),
-        ({"ks": [5, 10], "metrics": []}, r"lacks \[1\]"),
+        ({"ks": [5, 10], "metrics": ["p_at_5"]}, r"lacks \[1\]"),
         ({"folds_of_pool": 3}, "`folds_of_pool`"),
     ):
         with pytest.raises(InputError, match=remedy):
