@@ -53,8 +53,8 @@ class Rules:
         return 2 if (dataset.images or 0) >= WORTH_TWO else 1
 
     def sentences(self, wildcards: Any) -> list[str]:
-        """The sentences that retrieval and the prototype atlas read."""
-        wanted = wildcards.task in ("retrieval", "prototypes")
+        """The sentences that retrieval and the prototype atlas read; the texts of 8x200 are in its list."""
+        wanted = wildcards.task in ("retrieval", "prototypes") and wildcards.dataset != "chexpert_8x200"
         return [f"data/prepared/{wildcards.dataset}/sentences.parquet"] if wanted else []
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from prior.errors import InputError
 from prior.tasks.prompts import Prompts, load_prompts
 
-FROZEN = "strict"
+FROZEN = "strict_22"
 
 _Phrasings = Annotated[list[str], Field(min_length=1)]
 

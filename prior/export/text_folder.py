@@ -11,6 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from prior.encoders.bundle import Bundle
 from prior.encoders.text import TextEncoder
 from prior.errors import InputError
+from prior.export.prompts import FROZEN
 from prior.reports.tokens import encode_texts
 from prior.reports.wordpiece import CLS, MASK, PAD, SEP, UNK, token_id
 from prior.tasks.prompts import load_prompts
@@ -70,7 +71,7 @@ def _fast_tokenizer(tokenizer: Tokenizer, max_tokens: int) -> Any:
 def _require_equal(encoder: TextEncoder, tokenizer: Tokenizer, folder: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    prompts, _ = load_prompts("strict")
+    prompts, _ = load_prompts(FROZEN)
     texts = [text for sides in prompts.values() for text in (*sides["positive"], *sides["negative"])]
     arrays = encode_texts(tokenizer, [[text] for text in texts], max_tokens=encoder.config.max_tokens)
     ids, mask = torch.from_numpy(arrays["ids"]), torch.from_numpy(arrays["mask"])

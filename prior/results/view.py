@@ -75,7 +75,7 @@ METRIC_TITLES = {
     "n_unfit": "Findings without both labels in training",
 }
 RETRIEVAL_TITLES = {"p_at": "Precision", "hit_at": "Hit", "r_at": "Recall of the exact pair"}
-DIRECTION_TITLES = {"i2t": "image → report", "t2i": "report → image"}
+DIRECTION_TITLES = {"i2t": "image → report", "t2i": "report → image", "i2i": "image → image"}
 ENOUGH_SEEDS = 3
 METHOD_ORDER = ["chance", "predict nothing", "frequent report", "metadata only", "random"]
 

@@ -1,12 +1,12 @@
-"""Retrieval between test images and test reports, in both directions.
+"""Retrieval between test images and test reports, in both directions, and by the lists of 8x200.
 
-One frontal image and one report of a test study; pools of at most 1,000 studies, in which no normalised
-text occurs twice: an encoder ranks equal reports together, a random ranking does not, so repeats would move
-the measured value and not chance. Two kinds of relevance: the exact pair, and the same label vector. All
-counts are expectations over random orders of tied candidates.
+One frontal image and one report of a test study. Two kinds of relevance: the exact pair, and a class: the
+same findings present, the same single finding (as in 5x200), or a query's class among the labels (as in
+8x200). Where the exact pair is that of identical text, no normalised text is in a pool twice: an encoder
+ranks equal reports together, a random ranking does not, so repeats would move the measured value and not
+chance. All counts are expectations over random orders of tied candidates.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,64 +18,96 @@ from numpy.typing import NDArray
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
 from prior.errors import InputError
+from prior.metrics.retrieval import CUTS
 from prior.protocols import Protocol
-from prior.reports.normalise import normalised_text
 from prior.reports.tokens import ordered_reports
 from prior.tasks import base
-from prior.tasks.base import Cell, CellResult, omitted, test_images
+from prior.tasks.base import Cell, CellResult, omitted
 from prior.tasks.embeddings import Embedder
 from prior.tasks.ranking import Bools, expected_hits, expected_rank
+from prior.tasks.retrieval_8x200 import DECIMALS, rank_queries
+from prior.tasks.retrieval_pools import EVERY, IDENTICAL, RULES, study_pool
 
-CUTS = (1, 5, 10)
+LIST = "list of 8x200"
 EXAMPLES = 6
-_DECIMALS = 6
-CHOICES: dict[str, Collection[Any]] = {
-    **base.UNTRAINED,
-    "images": ["all"],
-    "relevant": ["identical normalised text"],
-    "ties": ["expected rank"],
-    "ks": CUTS,
-    "metrics": [*(f"{name}_{k}" for name in ("r_at", "p_at", "hit_at") for k in CUTS), "median_rank"],
+# What may be stated of each kind of candidates: the exact pair, the class, and what bounds their number.
+FORMS: dict[str, tuple[list[str], str, set[str]]] = {
+    EVERY: ([IDENTICAL, "own report"], "equal findings present", {"pool"}),
+    **dict.fromkeys(RULES, ([IDENTICAL, "own report"], "same finding", {"per_class"})),
+    LIST: (["none"], "class among the labels", set()),
 }
-READ = base.READ | {"pool"}
 
 
 def check(protocol: Protocol) -> None:
     """Stop unless the task does all that `protocol` states.
 
     Raises:
-        InputError: a knob that the task does not read, or a value that it does not implement.
+        InputError: a knob that the task does not read, a value that it does not implement, or `ks` without
+            those that every protocol reports.
     """
-    protocol.require(CHOICES, READ)
+    stated = protocol["candidates"]
+    pair, same, bound = FORMS.get(stated, FORMS[EVERY])
+    ks = protocol["ks"]
+    names = ("p_at", "hit_at") if stated == LIST else ("r_at", "p_at", "hit_at")
+    rank = [] if stated == LIST else ["median_rank"]
+    choices: dict[str, Collection[Any]] = {
+        **base.UNTRAINED,
+        "images": ["all"],
+        "candidates": FORMS,
+        "relevant": pair,
+        "class_relevant": [same],
+        "ties": ["expected rank"],
+        "metrics": [*(f"{name}_{k}" for name in names for k in ks), *rank],
+    }
+    protocol.require(choices, base.READ | bound | {"ks"})
+    missing = [k for k in CUTS if k not in ks]
+    if missing:
+        raise InputError(
+            f"prior/protocols/{protocol.family}.yaml: `ks` of retrieval {protocol.setting} lacks {missing}, "
+            "which every protocol reports; add them"
+        )
 
 
 def evaluate(
     bundle: Bundle, data: PreparedDataset, protocol: Protocol, cells: Sequence[Cell], work: Path
 ) -> Iterator[tuple[Cell, CellResult]]:
-    """Rank reports for every image and images for every report.
+    """Rank reports for every image and images for every report, or by the lists of 8x200.
 
     Raises:
-        InputError: The dataset has no sentences.
+        InputError: The dataset has no sentences, or not the list or findings that the candidates need.
     """
     if not bundle.has_text:
         yield from ((cell, omitted("the encoder was trained without text")) for cell in cells)
         return
-    if data.sentences.empty:
+    listed = protocol["candidates"] == LIST
+    if data.sentences.empty and not listed:
         raise InputError(f"{data.root}/sentences.parquet is missing or empty; retrieval needs reports")
-    reports = ordered_reports(data.sentences)
+    reports = {} if listed else ordered_reports(data.sentences)
     embedder = Embedder(bundle)
     pixels = data.pixels(bundle.info.image.input_size, protocol["fit"])
     for cell in cells:
-        pool = _pool(data, protocol, cell, reports)
+        if listed:
+            predictions, n = rank_queries(embedder, data, pixels, protocol["ks"])
+            yield cell, CellResult(predictions, {"n_train": 0, "n_test": n, "n_pos": n, "pool": n})
+            continue
+        pool = study_pool(data, protocol, cell, reports)
         if len(pool) < 2:
             yield cell, omitted(f"{len(pool)} test studies with image and report, fewer than 2")
+            continue
+        if "class" in pool and pool["class"].nunique() < 2:
+            yield cell, omitted(f"all {len(pool)} test studies have the finding {pool['class'].iloc[0]}")
             continue
         texts = [reports[study] for study in pool["study_id"]]
         images = embedder.images(pixels, pool["row"].to_numpy())
         # Matrix products of equal columns may differ in the last digit, which would break their tie.
-        similarity = (images @ embedder.texts(texts).T).numpy().astype(np.float64).round(_DECIMALS)
-        predictions = _predictions(pool, similarity, _same_labels(data, pool["image_id"]))
-        info = {"n_train": 0, "n_test": len(pool), "n_pos": len(pool), "pool": len(pool)}
+        similarity = (images @ embedder.texts(texts).T).numpy().astype(np.float64).round(DECIMALS)
+        same = (
+            _equal(pool["class"].to_numpy(str)) if "class" in pool else _same_labels(data, pool["image_id"])
+        )
+        predictions = _predictions(pool, similarity, same, protocol["ks"])
+        info: dict[str, Any] = {"n_train": 0, "n_test": len(pool), "n_pos": len(pool), "pool": len(pool)}
+        if "class" in pool:
+            info["per_class"] = {str(name): int(n) for name, n in pool["class"].value_counts().items()}
         yield cell, CellResult(predictions, info, _examples(pool, pixels, similarity))
 
 
@@ -87,21 +119,6 @@ def _examples(
     top = np.argsort(-similarity[:EXAMPLES], axis=1, kind="stable")[:, :5]
     rows = pool["row"].to_numpy(np.int64)[:EXAMPLES]
     return {"images": np.asarray(pixels[rows]), "study_id": studies[:EXAMPLES], "top": studies[top]}
-
-
-def _pool(
-    data: PreparedDataset, protocol: Protocol, cell: Cell, reports: dict[str, list[str]]
-) -> pd.DataFrame:
-    """Choose at most `pool` test studies, one frontal image each, no two with equal reports."""
-    images = test_images(data, protocol, cell)[["image_id", "row", "patient_id", "study_id"]]
-    images = images.merge(data.images[["image_id", "view"]], on="image_id", validate="one_to_one")
-    usable = images[(images["view"] != "LATERAL") & images["study_id"].isin(list(reports))]
-    studies = usable.sort_values("image_id").drop_duplicates("study_id")
-    order = [hashlib.sha256(f"{cell.seed}:{study}".encode()).hexdigest() for study in studies["study_id"]]
-    texts = [normalised_text(reports[study]) for study in studies["study_id"]]
-    ordered = studies.assign(order=order, text=texts).sort_values("order")
-    chosen = ordered.drop_duplicates("text").head(protocol["pool"]).drop(columns="text")
-    return chosen.sort_values("image_id").reset_index(drop=True)
 
 
 def _equal(keys: NDArray[np.generic]) -> Bools:
@@ -116,7 +133,9 @@ def _same_labels(data: PreparedDataset, image_ids: pd.Series) -> Bools:
     return _equal((table.to_numpy(dtype=np.float64) == 1).astype(np.int8))
 
 
-def _predictions(pool: pd.DataFrame, similarity: NDArray[np.float64], same_labels: Bools) -> pd.DataFrame:
+def _predictions(
+    pool: pd.DataFrame, similarity: NDArray[np.float64], same: Bools, ks: Sequence[int]
+) -> pd.DataFrame:
     exact = np.eye(len(pool), dtype=bool)
     parts = []
     for direction, scores in (("image_to_text", similarity), ("text_to_image", similarity.T)):
@@ -124,10 +143,10 @@ def _predictions(pool: pd.DataFrame, similarity: NDArray[np.float64], same_label
             direction=direction,
             rank=expected_rank(scores, exact),
             pool=len(pool),
-            n_relevant=same_labels.sum(axis=1),
+            n_relevant=same.sum(axis=1),
         )
-        for k in CUTS:
+        for k in ks:
             part[f"r_{k}"] = expected_hits(scores, exact, k)[1]
-            part[f"hits_{k}"], part[f"hit_{k}"] = expected_hits(scores, same_labels, k)
+            part[f"hits_{k}"], part[f"hit_{k}"] = expected_hits(scores, same, k)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -35,7 +35,7 @@ def _scatter(module):
 def convirt_bundle(tmp_path_factory) -> Path:
     """A bundle with text, as a training on simulated data leaves it."""
     root = tmp_path_factory.mktemp("bundles")
-    prompts, _ = load_prompts("strict")
+    prompts, _ = load_prompts("strict_22")
     corpus = [text for sides in prompts.values() for texts in sides.values() for text in texts]
     tokenizer = train_tokenizer(corpus * 3, 300, root / "tokenizer.json")
     text = TextEncoderConfig(

@@ -104,7 +104,7 @@ def test_a_bundle_without_text_is_refused(images, random_bundle, own):
 
 
 def test_findings_are_taken_from_the_frozen_set():
-    frozen, _ = prompt_files.load_prompts("strict")
+    frozen, _ = prompt_files.load_prompts("strict_22")
     found = read_prompts("pleural effusion,Edema")
     assert found == {name: frozen[name] for name in ("Pleural_Effusion", "Edema")}
 

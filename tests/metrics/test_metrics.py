@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -184,6 +185,23 @@ def test_retrieval_values_and_chance() -> None:
     assert any_in_top(np.array([20.0]), np.array([100.0]), 5)[0] == pytest.approx(
         draws.any(1).mean(), abs=0.03
     )
+
+
+@pytest.mark.parametrize("relevant", [1, 3, 5])
+def test_chance_of_retrieval_equals_the_mean_over_all_orders(relevant: int) -> None:
+    orders = np.array(list(itertools.permutations(range(6))))
+    hits = orders < relevant
+    ranks = (orders == 0).argmax(axis=1) + 1
+    row = {"image_id": "a", "patient_id": "p", "direction": "image_to_text", "rank": 1.0, "pool": 6}
+    frame = pd.DataFrame(
+        [{**row, "n_relevant": relevant, **dict.fromkeys(("hits_1", "hits_2", "hits_4"), 0.0)}]
+    )
+    chance = retrieval_metrics(frame).baselines["chance"](np.ones((1, 1)))
+    for k in (1, 2, 4):
+        assert chance[f"p_at_{k}_i2t", ""][0] == pytest.approx(hits[:, :k].mean())
+        assert chance[f"hit_at_{k}_i2t", ""][0] == pytest.approx(hits[:, :k].any(axis=1).mean())
+        assert chance[f"r_at_{k}_i2t", ""][0] == pytest.approx((ranks <= k).mean())
+    assert chance["median_rank_i2t", ""][0] == pytest.approx(ranks.mean())
 
 
 def boxes_frame(truths: dict[str, list], predictions: dict[str, list]) -> pd.DataFrame:

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prior.datasets import chexpert, nih_images
 from prior.errors import InputError
 from prior.protocols import load_protocol
 from prior.tasks import prompts as prompt_files
@@ -78,10 +79,13 @@ def test_findings_without_prompts_are_named(files, tmp_path):
         run(bundle(tmp_path, IMAGES, WORDS), data, tmp_path)
 
 
-def test_the_strict_prompts_have_three_phrasings_on_each_side():
-    prompts, sha256 = load_prompts("strict")
+@pytest.mark.parametrize("family", ["strict", "strict_small"])
+def test_the_strict_prompts_have_three_phrasings_of_every_finding_on_each_side(family):
+    prompts, sha256 = load_prompts(load_protocol(family, "zero_shot", "prompts")["prompts"])
     assert len(sha256) == 64
-    assert len(prompts) == 20
+    assert len(prompts) == 22
+    findings = {name.replace(" ", "_") for name in (*chexpert.FINDINGS, *nih_images.FINDINGS)}
+    assert findings <= set(prompts)
     for sides in prompts.values():
         assert {side: len(set(texts)) for side, texts in sides.items()} == {"positive": 3, "negative": 3}
         assert not set(sides["positive"]) & set(sides["negative"])
