@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from prior import params
 from prior.cli import app
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
 from prior.errors import InputError
+from prior.graph import Graph
 from tests.datasets import trees
 from tests.datasets.archives import archive
 
@@ -154,14 +157,14 @@ def test_the_workflow_leaves_out_as_many_images_as_its_settings_allow(tmp_path):
     (root / "scans/P0000/V00000.jpg").write_bytes(b"no image")
     config = yaml.safe_load((PROJECT / "params.yaml").read_text())
     entry = {"reader": "folder", "root": str(root), "presets": ["strict"]}
-    for allowed in (0, 1):
-        config["datasets"]["ours"] = entry | {"max_unreadable": allowed}
-        job = Graph(params.validate(config), PROJECT).prepare_settings("ours")
-        arguments = ("--settings", json.dumps(job), "--out", tmp_path / "made/manifest.json")
-        if not allowed:
-            with pytest.raises(InputError, match=r"1 of 60 images will not open \(allowed: 0\)"):
-                run(*arguments)
-    run(*arguments)
+    jobs = []
+    for settings in (entry, entry | {"max_unreadable": 1}):
+        config["datasets"]["ours"] = settings
+        jobs.append(json.dumps(Graph(params.validate(config), PROJECT).prepare_settings("ours")))
+    out = tmp_path / "made/manifest.json"
+    with pytest.raises(InputError, match=r"1 of 60 images will not open \(allowed: 0\)"):
+        run("--settings", jobs[0], "--out", out)
+    run("--settings", jobs[1], "--out", out)
     assert [item["count"] for item in PreparedDataset(tmp_path / "made").manifest["dropped"]] == [1]
 
 
