@@ -133,7 +133,7 @@ def test_lists_by_patient_are_known_to_all_readers_of_a_release(name, release, t
 
 def test_rows_are_split_only_where_a_table_has_them(tmp_path):
     raw = replace(load_reader("siim").read(trees.siim(tmp_path / "raw")), table_rows=None, layout="PNG copy")
-    with pytest.raises(InputError, match=r"siim \(PNG copy\) has no table .*choose random-70-15-15-leaky"):
+    with pytest.raises(InputError, match=r"siim \(PNG copy\) has no table .*choose random-70-15-15-image$"):
         choose_presets(raw, ["siim-rows-70-15-15-leaky"])
 
 
