@@ -114,6 +114,7 @@ def prepare(
         presets=given["presets"],
         simulated=given["simulated"],
         workers=workers,
+        max_unreadable=given["max_unreadable"],
     )
 
 

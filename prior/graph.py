@@ -121,6 +121,7 @@ class Graph:
             "root": root,
             "simulated": settings.root is None,
             "presets": settings.presets,
+            "max_unreadable": settings.max_unreadable,
             **self.params.image.model_dump(),
         }
 

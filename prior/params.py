@@ -26,12 +26,16 @@ class Phantom(_Section):
 
 
 class Dataset(_Section):
-    """One data set: its reader, its folder (`root: null` simulates `images` of them), its splits."""
+    """One data set: its reader, its folder (`root: null` simulates `images` of them), its splits.
+
+    `max_unreadable` images may be missing or fail to decode; they are listed and left out.
+    """
 
     reader: Name
     root: str | None
     images: Positive | None = None
     presets: list[str] = Field(min_length=1)
+    max_unreadable: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _size_of_simulation(self) -> "Dataset":

@@ -43,6 +43,7 @@ WRONG = [
     (lambda c: c["evaluations"].append(c["evaluations"][0]), "is listed twice"),
     (lambda c: c["datasets"]["rsna"].update(reader="kaggle"), "datasets.rsna.reader: `kaggle` is none of"),
     (lambda c: c["datasets"]["rsna"].pop("images"), "datasets.rsna"),
+    (lambda c: c["datasets"]["rsna"].update(max_unreadable=-1), "datasets.rsna.max_unreadable: Input"),
     (lambda c: c["pretraining"].update(dataset="mimic"), "pretraining.dataset: `mimic` is not in datasets"),
     (lambda c: c["image"].update(sise=96), "image.sise: Extra inputs are not permitted"),
     (lambda c: c.pop("text"), "text: Field required"),

@@ -63,7 +63,7 @@ def prepare(
     raw = reader.read(root)
     if on_read is not None:
         on_read(raw)
-    chosen = _choose_presets(raw, presets)
+    chosen = choose_presets(raw, presets)
     _require_images(raw, max_unreadable)
     work = _work_folder(raw, out, size, fits)
     facts = store.decode(
@@ -117,11 +117,18 @@ def _require_images(raw: RawDataset, max_unreadable: int) -> None:
         )
 
 
-def _choose_presets(raw: RawDataset, presets: Sequence[str] | None) -> tuple[str, ...]:
+def choose_presets(raw: RawDataset, presets: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the split presets to make, or stop if the dataset cannot keep one of them."""
     official = set(raw.images["official_split"].dropna()) if "official_split" in raw.images else set()
     chosen = tuple(presets) if presets else default_presets(raw.patient_family, official)
     for preset in chosen:
         check_preset(preset, raw.patient_family, official, raw.name)
+        if preset == ROWS_LEAKY and raw.table_rows is None:
+            instead = "random-70-15-15-" + ("image" if raw.patient_family is None else "leaky")
+            raise InputError(
+                f"split preset {preset!r}: {raw.name} ({raw.layout}) has no table with a row per mask; "
+                f"choose {instead}"
+            )
     return chosen
 
 

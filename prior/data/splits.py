@@ -91,20 +91,25 @@ def _counterpart(preset: str, ending: str) -> str:
     return next((name for name in wanted if name in ALL_PRESETS), f"strict{ending}")
 
 
-def choose_preset(presets: Mapping[str, str], dataset: str, folded: bool, folder: Path) -> str:
+def choose_preset(
+    presets: Mapping[str, str | Sequence[str]], dataset: str, folded: bool, folder: Path
+) -> str:
     """Name the split that a protocol gives a dataset; `-image` where there is no patient key to leak.
 
     Args:
-        presets: knob `split` of the protocol: preset by dataset, `default`, and `folds`.
+        presets: knob `split` of the protocol: by dataset, `default`, and `folds`, a preset or several in
+            order of preference.
         dataset: its name.
         folded: whether the evaluation goes over folds.
         folder: prepared splits of the dataset.
+
+    Returns:
+        The first that is prepared; if none is, the last, which needs the least beside the images.
     """
-    preset = presets["folds"] if folded else presets.get(dataset, presets["default"])
-    by_image = f"{preset.removesuffix('-leaky')}-image"
-    if not (folder / f"{preset}.parquet").exists() and (folder / f"{by_image}.parquet").exists():
-        return by_image
-    return preset
+    stated = presets["folds"] if folded else presets.get(dataset, presets["default"])
+    wanted = [stated] if isinstance(stated, str) else stated
+    names = [name for preset in wanted for name in (preset, f"{preset.removesuffix('-leaky')}-image")]
+    return next((name for name in names if (folder / f"{name}.parquet").exists()), wanted[-1])
 
 
 def default_presets(family: str | None, official: Collection[str]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 Masks are those of haimingt/opacity_segmentation_covid_chest_X_ray; LoVT (ECCV 2022) segments them.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,20 @@ from numpy.typing import NDArray
 
 from prior.data.pixels import image_shape, open_raster
 from prior.datasets import base
-from prior.datasets.cells import index_images, require
+from prior.datasets.cells import index_images
 from prior.errors import InputError
 
 NAME = "covid_rural"
 FOLDER = "covid_rural_annot"
 LABEL = "Lung_Opacity"
 STEM = r"COVID-19-AR-(\d+)_(\d{2})-(\d{2})-(\d{4})-XR"
-SPLITS = ("train", "validation", "test")
-LOVT = {"train": "c5bd73ffac3f", "validation": "74ef0680583e", "test": "c12291ddd5a1"}  # start of sha256
 
 
 def read(root: Path) -> base.RawDataset:
-    """Read `covid_rural_annot/jpgs` and `pngs_masks`, and LoVT's lists (column ID) if they are in `root`.
+    """Read `covid_rural_annot/jpgs` and `pngs_masks`.
 
     Raises:
-        InputError: a folder, image, mask or list is missing or wrong.
+        InputError: a folder, image or mask is missing or wrong.
     """
     base.require_folder(root, NAME, f"{FOLDER}/jpgs and {FOLDER}/pngs_masks")
     folder = next((place for place in (root / FOLDER, root) if (place / "jpgs").is_dir()), root / FOLDER)
@@ -42,7 +39,6 @@ def read(root: Path) -> base.RawDataset:
             f"{root / wrong} is not named COVID-19-AR-<patient>_MM-DD-YYYY-XR; restore its name or remove it"
         )
     masks = _masks(root, folder / "pngs_masks", found)
-    official, lists = _official(root, names)
     images = pd.DataFrame(
         {
             "image_id": names,
@@ -58,9 +54,9 @@ def read(root: Path) -> base.RawDataset:
     )
     return base.RawDataset(
         name=NAME,
-        layout=f"{FOLDER}, {lists}",
+        layout=FOLDER,
         root=root,
-        images=images if official is None else images.assign(official_split=official),
+        images=images,
         labels=pd.DataFrame({"image_id": names, LABEL: names.isin(masks["image_id"]).astype(float)}),
         masks=masks,
         patient_family=NAME,
@@ -106,24 +102,3 @@ def read_binary_mask(path: Path, shape: tuple[int, int]) -> str | None:
         return None
     packed = coco.encode(np.asfortranarray(values != 0, dtype=np.uint8))
     return str(packed["counts"].decode("ascii"))
-
-
-def _official(root: Path, names: pd.Series) -> tuple[pd.Series | None, str]:
-    """Return the side of every image and which lists say so."""
-    there = [split for split in SPLITS if (root / f"{split}.csv").is_file()]
-    if not there:
-        return None, "no lists"
-    side: pd.Series = pd.Series(np.nan, index=names.index, dtype=object)
-    ours = True
-    for split in SPLITS:
-        path = root / f"{split}.csv"
-        if split not in there:
-            raise InputError(f"{path} is missing beside {there[0]}.csv; copy the three lists of LoVT there")
-        frame = base.read_csv(path, ["ID"])
-        base.require_present(frame, "ID", path)
-        require(frame["ID"].isin(names), frame, "ID", f"an image of {FOLDER}", path)
-        chosen = names.isin(frame["ID"])
-        require(~frame["ID"].isin(names[side.notna()]), frame, "ID", "in one list only", path)
-        side = side.mask(chosen, split)
-        ours &= hashlib.sha256(path.read_bytes()).hexdigest().startswith(LOVT[split])
-    return side, "lists of LoVT" if ours else "lists of unknown origin"

@@ -26,9 +26,14 @@ KNOWN = {
     "89bb686c24f3": (LOVT, "nih_chestxray14", "train"),
     "e2c9a61d019f": (LOVT, "nih_chestxray14", "validation"),
     "095d96e15345": (LOVT, "nih_chestxray14", "test"),
+    "c5bd73ffac3f": (LOVT, "covid_rural", "train"),
+    "74ef0680583e": (LOVT, "covid_rural", "validation"),
+    "c12291ddd5a1": (LOVT, "covid_rural", "test"),
     "f0b4ecbe9297": (PRIOR_5X200, "chexpert", "test"),
     "4a2d2a463511": (SIIM_TABLE, "siim", "all"),
 }
+# Datasets that are cut from the release of another, whose lists they share.
+PART_OF = {"nih_boxes": "nih_chestxray14"}
 
 
 def sha256_start(path: Path) -> str:
@@ -42,12 +47,12 @@ def recognise(path: Path, dataset: str, side: str) -> str:
     Raises:
         InputError: it is a published list, but of another dataset or side.
     """
-    start = sha256_start(path)
+    start, release = sha256_start(path), PART_OF.get(dataset, dataset)
     if start not in KNOWN:
-        known = sorted({what for what, owner, _ in KNOWN.values() if owner == dataset})
+        known = sorted({what for what, owner, _ in KNOWN.values() if owner == release})
         return f"unknown (sha256 {start}); known for {dataset}: {', '.join(known) or 'none'}"
     what, owner, part = KNOWN[start]
-    if (owner, part) != (dataset, side):
+    if (owner, part) != (release, side):
         raise InputError(
             f"{path} is the {part} {what} for {owner}, not that of {side} for {dataset}; "
             "give every list the name and folder of its release"

@@ -102,22 +102,12 @@ def _description(info: Mapping[str, Any], stem: Path) -> dict[str, Any]:
         "dataset": info["dataset"],
         "protocol": info["protocol"],
         "setting": info["setting"],
-        "split": _split(info),
+        "split": info["split"],
         "head": "" if info.get("head") in (None, "none") else info["head"],
         "frozen": bool(info.get("frozen", True)),
         "subgroup": "",
         "run": "/".join(stem.parts[-4:]),
     }
-
-
-def _split(info: Mapping[str, Any]) -> str:
-    """Split preset: as recorded, else as the protocol's knobs name it for this data set."""
-    recorded = [info.get("split"), *(cell.get("split") for cell in info["cells"])]
-    if any(recorded):
-        return str(next(name for name in recorded if name))
-    presets = info.get("knobs", {}).get("split", {})
-    folds = any(cell.get("fold") is not None for cell in info["cells"])
-    return str(presets.get("folds" if folds else info["dataset"]) or presets.get("default", ""))
 
 
 def _baseline_description(shared: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from prior.encoders.bundle import Bundle, load_bundle
 from prior.errors import InputError
 from prior.protocols import Protocol, load_protocol
 from prior.tasks import DENSE_TASKS, TASKS
-from prior.tasks.base import Cell, CellResult, check_place
+from prior.tasks.base import Cell, CellResult, check_place, split_preset
 from prior.tasks.features import Features, cached_features
 
 log = logging.getLogger(__name__)
@@ -204,6 +204,7 @@ def _write(
         "simulated": bool(data.manifest["simulated"]),
         "protocol": protocol.family,
         "setting": protocol.setting,
+        "split": split_preset(data, protocol, cells[0]),
         "frozen": protocol["frozen"],
         "head": _head(protocol),
         "knobs": protocol.knobs,

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from prior.data import recipes
-from prior.data.splits import bucket, check_preset, make_split, split_of, take_fraction
+from prior.data.splits import (
+    ALL_PRESETS,
+    bucket,
+    check_preset,
+    choose_preset,
+    make_split,
+    split_of,
+    take_fraction,
+)
 from prior.errors import InputError
+from prior.protocols import load_protocol, show
 
 
 def alternating(k):
@@ -281,3 +290,36 @@ def test_the_stratified_recipe_spreads_positives():
     )
     share = split.merge(labels, on="image_id").groupby("split")["Finding"].mean()
     assert share.tolist() == [0.2, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("prepared", "dataset", "folded", "expected"),
+    [
+        (("random-60-20-20-leaky", "lovt-leaky"), "rsna", False, "lovt-leaky"),
+        (("random-60-20-20-leaky",), "rsna", False, "random-60-20-20-leaky"),
+        (("random-60-20-20-image", "lovt-image"), "rsna", False, "lovt-image"),
+        (("random-60-20-20-image",), "rsna", False, "random-60-20-20-image"),
+        (("strict",), "rsna", False, "random-60-20-20-leaky"),
+        (("official-validation-image",), "object_cxr", False, "official-validation-image"),
+        (("lovt-leaky",), "siim", False, "strict"),
+        (("strict-5fold-image",), "siim", True, "strict-5fold-image"),
+    ],
+)
+def test_the_first_preset_that_is_prepared_is_taken(prepared, dataset, folded, expected, tmp_path):
+    stated = {
+        "default": ["lovt-leaky", "random-60-20-20-leaky"],
+        "object_cxr": ["lovt-image", "official-validation"],
+        "siim": "strict",
+        "folds": "strict-5fold",
+    }
+    for preset in prepared:
+        (tmp_path / f"{preset}.parquet").touch()
+    assert choose_preset(stated, dataset, folded, tmp_path) == expected
+
+
+def test_every_preset_that_a_family_names_is_one():
+    for family in show.families():
+        for task, setting in show.settings(family):
+            for stated in load_protocol(family, task, setting)["split"].values():
+                wanted = {stated} if isinstance(stated, str) else set(stated)
+                assert wanted <= set(ALL_PRESETS), (family, task, setting)

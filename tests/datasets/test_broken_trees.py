@@ -391,19 +391,6 @@ RURAL = {
         f"ROOT/{ANNOTATED}/pngs_masks/*.png: the image cannot be decoded (*); replace the file "
         "or remove its row",
     ),
-    "one list": (
-        remove("test.csv"),
-        "ROOT/test.csv is missing beside train.csv; copy the three lists of LoVT there",
-    ),
-    "latin-1": (latin1("train.csv"), "ROOT/train.csv cannot be read as csv (*); replace the file"),
-    "list of other images": (
-        cell("train.csv", "ID", "ghost"),
-        f"ROOT/train.csv, line 3, column 'ID': 'ghost' is not an image of {ANNOTATED}; correct this cell",
-    ),
-    "in two lists": (
-        lambda root: (root / "test.csv").write_text((root / "train.csv").read_text()),
-        "ROOT/test.csv, line 2, column 'ID': '*' is not in one list only; correct this cell",
-    ),
     "truncated": (
         halve(f"{ANNOTATED}/jpgs/*.jpg"),
         unopened(f"{ANNOTATED}/jpgs/*.jpg"),

@@ -13,17 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from prior import params
 from prior.cli import app
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
 from prior.errors import InputError
+from prior.graph import Graph
 from tests.datasets import trees
 from tests.datasets.archives import archive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR AS")
+PROJECT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from prior.cli import main; main()", "prepare"]
 
 
@@ -71,7 +75,7 @@ def test_the_command_and_the_job_of_the_workflow_give_equal_files(tmp_path):
     root = archive("nih_chestxray14")
     run("nih_chestxray14", "--root", root, "--out", tmp_path / "a", "--size", 16)
     settings = {"reader": "nih_chestxray14", "root": str(root), "size": 16, "fit": "pad"}
-    settings |= {"presets": None, "simulated": True}
+    settings |= {"presets": None, "simulated": True, "max_unreadable": 0}
     run("--settings", json.dumps(settings), "--out", tmp_path / "b/manifest.json")
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
     assert len(files) > 5
@@ -146,6 +150,22 @@ def test_one_error_in_place_of_records(tmp_path):
     assert not list(Path("out").glob("*.parquet")) + list(Path("out").glob("*.npy"))
     output = run("folder", "--root", root, "--out", "out", "--max-unreadable", 1)
     assert "left out  1: image will not open: it is no image (such as scans/P0000/V00000.jpg)" in output
+
+
+def test_the_workflow_leaves_out_as_many_images_as_its_settings_allow(tmp_path):
+    root = archive("folder", tmp_path)
+    (root / "scans/P0000/V00000.jpg").write_bytes(b"no image")
+    config = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    entry = {"reader": "folder", "root": str(root), "presets": ["strict"]}
+    jobs = []
+    for settings in (entry, entry | {"max_unreadable": 1}):
+        config["datasets"]["ours"] = settings
+        jobs.append(json.dumps(Graph(params.validate(config), PROJECT).prepare_settings("ours")))
+    out = tmp_path / "made/manifest.json"
+    with pytest.raises(InputError, match=r"1 of 60 images will not open \(allowed: 0\)"):
+        run("--settings", jobs[0], "--out", out)
+    run("--settings", jobs[1], "--out", out)
+    assert [item["count"] for item in PreparedDataset(tmp_path / "made").manifest["dropped"]] == [1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["folder"], ["--root", "."], ["folder", "--settings", "{}"]])

@@ -1,20 +1,23 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from prior.data.prepare import prepare
+from prior.data.prepare import choose_presets, prepare
 from prior.data.prepared import PreparedDataset
 from prior.datasets import load_reader, published_lists
 from prior.errors import InputError
 from tests.datasets import trees
+from tests.datasets.archives import archive
 
 FOLDERS = {
     "rsna": "RSNA-Pneunomia-Detection",
     "siim": "siim-acr-pneumothorax-segmentation",
     "object_cxr": "object-CXR",
     "nih_chestxray14": "NIH_CXR_pathology_detection",
+    "nih_boxes": "NIH_CXR_pathology_detection",
 }
 LISTED = {"train": (5, 1, 8, 3, 2), "validation": (9, 6), "test": (4, 7, 10)}
 
@@ -105,6 +108,33 @@ def test_object_cxr_is_listed_without_the_folder_of_its_images(tmp_path):
     prepare("object_cxr", root, tmp_path / "out", 16, presets=["lovt-image"])
     chosen = PreparedDataset(tmp_path / "out").select("lovt-image", 0, "train")
     assert chosen["image_id"].tolist() == ["train_00001", "train_00002", "train_00003"]
+
+
+def listed(name, tmp_path):
+    """Copy a simulated release, and deal its images to lists by patient."""
+    root = archive(name, tmp_path)
+    images = load_reader(name).read(root).images
+    side = images["patient_id"].rank(method="dense").astype(int) % len(LISTED)
+    names = {kind: images.loc[side == k, "image_id"].tolist() for k, kind in enumerate(LISTED)}
+    for kind, chosen in names.items():
+        trees.write_csv(root / "lovt" / f"{kind}.csv", ["ID"], [[image] for image in chosen])
+    return root, names
+
+
+@pytest.mark.parametrize(("name", "release"), [("nih_boxes", "nih_chestxray14"), ("covid_rural", None)])
+def test_lists_by_patient_are_known_to_all_readers_of_a_release(name, release, tmp_path, monkeypatch):
+    root, names = listed(name, tmp_path)
+    known(monkeypatch, root, release or name)
+    manifest = prepare(name, root, tmp_path / "out", 16, presets=["lovt"])
+    notes = manifest["notes"]["published_lists"]
+    assert [note.split(" (")[0] for note in notes.values()] == [f"list, {side}" for side in LISTED]
+    assert PreparedDataset(tmp_path / "out").select("lovt", 0, "train")["image_id"].tolist() == names["train"]
+
+
+def test_rows_are_split_only_where_a_table_has_them(tmp_path):
+    raw = replace(load_reader("siim").read(trees.siim(tmp_path / "raw")), table_rows=None, layout="PNG copy")
+    with pytest.raises(InputError, match=r"siim \(PNG copy\) has no table .*choose random-70-15-15-image$"):
+        choose_presets(raw, ["siim-rows-70-15-15-leaky"])
 
 
 def test_rows_of_siims_table_put_images_on_several_sides(tmp_path):

@@ -179,8 +179,6 @@ def test_covid_rural_masks_are_the_true_ones() -> None:
         ]
         mine = coco.decode({"size": [SIZE, SIZE], "counts": rle.encode()})
         assert np.array_equal(mine, coco.decode(coco.merge(parts)))
-    assert "unknown origin" in raw.layout
-    assert raw.images.groupby("patient_id")["official_split"].nunique().max() == 1
 
 
 def test_folder_labels_boxes_and_reports(tmp_path: Path) -> None:

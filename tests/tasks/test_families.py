@@ -169,6 +169,19 @@ def test_c_or_rate_is_chosen_once_and_seeds_differ(tiny, places, tmp_path, monke
     assert not np.array_equal(*scores)
 
 
+def test_the_recipe_of_a_peer_is_taken_where_it_is_prepared(tiny, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names)))
+    place = Path(shutil.copytree(places["siim"], tmp_path / "siim"))
+    asked = ("mgca", "segmentation", "frozen_siim")
+    assert evaluate(tiny, place, tmp_path / "a", *asked)[1]["split"] == "random-70-15-15-leaky"
+    split = read_table(place, "splits/strict")
+    both = split[split["split"] == "train"].groupby("seed").head(3).assign(split="test", rank=np.nan)
+    write_table(place, "splits/siim-rows-70-15-15-leaky", pd.concat([split, both], ignore_index=True))
+    frame, record = evaluate(tiny, place, tmp_path / "b", *asked)
+    assert record["split"] == record["cells"][0]["split"] == "siim-rows-70-15-15-leaky"
+    assert set(both["image_id"]) <= set(frame["image_id"])
+
+
 def test_folds_of_positives_cover_every_positive_once(tiny, places, tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "load_protocol", lambda *names: small(load_protocol(*names)))
     frame, record = evaluate(tiny, places["siim"], tmp_path, "prior", "segmentation", "finetune", folds=5)

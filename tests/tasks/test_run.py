@@ -129,6 +129,7 @@ def test_all_refused_still_writes_a_table(tiny, tmp_path):
     _, frame, record = evaluate(tiny, tmp_path, "classification", "linear", [0.1])
     assert frame.empty
     assert "omitted" in record["cells"][0]
+    assert record["split"] == "strict"
 
 
 def test_bundle_is_not_changed_by_training(tiny, tmp_path, quick):

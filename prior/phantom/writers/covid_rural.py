@@ -41,5 +41,5 @@ def write_study(
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
     """Write the three lists in the form of LoVT, or none where one of them were empty."""
     for split, found in rows.items() if len(rows) == 3 else ():
-        with atomic_path(out / f"{split}.csv") as path:
+        with atomic_path(out / "lovt" / f"{split}.csv") as path:
             pd.DataFrame(found).to_csv(path, index=False)
