@@ -1,5 +1,6 @@
 """Heads of segmentation, by the names that protocols give them: encoder's maps in, pixels' logits out."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -168,7 +169,7 @@ class DPTHead(nn.Module):
     """Maps brought to four strides and fused from the coarsest to the finest, 1×1 logits.
 
     The decoder of DPT (Ranftl et al., arXiv 2103.13413) from segmentation_models_pytorch, without the class
-    token, which bundles do not give. It takes the maps of a ViT, which all have one stride.
+    token, which bundles do not give. It is meant for the maps of a ViT, which all have one stride.
 
     Args:
         channels: channels of the encoder's maps, finest first.
@@ -182,10 +183,11 @@ class DPTHead(nn.Module):
     ) -> None:
         super().__init__()
         # Of one stride only their ratio to 4, 8, 16 and 32 matters, so 14 counts as 16.
-        flat = len(set(strides)) == 1
+        taken = [16] * len(strides) if len(set(strides)) == 1 else list(strides)
+        self.scales = [stride / 2 ** (k + 2) for k, stride in enumerate(taken)]
         self.decoder = DPTDecoder(
             encoder_out_channels=list(channels),
-            encoder_output_strides=[16] * len(strides) if flat else list(strides),
+            encoder_output_strides=taken,
             encoder_has_prefix_tokens=False,
             readout="ignore",
             intermediate_channels=[width * min(2**k, 4) for k in range(len(channels))],
@@ -195,9 +197,13 @@ class DPTHead(nn.Module):
 
     def forward(self, maps: list[Tensor], size: int) -> Tensor:
         """Return logits [B, size, size] or [B, K, size, size] of maps [B, C_k, h_k, w_k], finest first."""
-        # Halving and doubling an odd side does not lead back to it.
-        even = [enlarged(m, tuple(side + side % 2 for side in m.shape[2:])) for m in maps]  # type: ignore[arg-type]
-        logits = self.logits(self.decoder(even, [None] * len(even)))
+        # Every level must be twice as wide as the next one once the decoder has brought it to its stride.
+        coarsest = [math.ceil(side * self.scales[-1]) for side in maps[-1].shape[2:]]
+        fitting = []
+        for k, (level, scale) in enumerate(zip(maps, self.scales, strict=True)):
+            height, width = (round(side * 2 ** (len(maps) - 1 - k) / scale) for side in coarsest)
+            fitting.append(enlarged(level, (height, width)))
+        logits = self.logits(self.decoder(fitting, [None] * len(fitting)))
         return enlarged(logits.float(), size).squeeze(1)
 
 

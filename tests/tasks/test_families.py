@@ -245,8 +245,14 @@ def test_an_unknown_knob_or_value_is_told_with_all_names(task):
 @pytest.mark.parametrize(
     ("task", "setting", "knob", "value", "implemented"),
     [
-        ("segmentation", "frozen", "optimiser", "LAMB", '"AdamW", "Adam", "SGD with momentum"'),
-        ("segmentation", "frozen", "schedule", "step", '"cosine", "constant", "plateau"'),
+        (
+            "segmentation",
+            "frozen",
+            "optimiser",
+            "LAMB",
+            '"AdamW", "Adam", "Adam with AMSGrad", "SGD with momentum"',
+        ),
+        ("segmentation", "frozen", "schedule", "step", '"cosine", "constant", "steps", "plateau"'),
         ("segmentation", "frozen", "head_name", "swin", '"unet", "linear", "fpn", "dpt", "setr", "upernet"'),
         ("segmentation", "frozen", "loss", "hinge", '"batch soft Dice"'),
         ("segmentation", "frozen", "threshold", 0.4, "0.5"),
