@@ -132,7 +132,8 @@ def test_protocols_and_provenance_are_shown(shown: Path) -> None:
     shared, own, _ = tables.values()
     sources = load_sources("strict_small", "classification", "linear")
     assert {**shared["source"], **own["source"]} == sources
-    assert "split" in shared.index and "optimiser" not in shared.index
+    assert "split" in shared.index
+    assert "optimiser" not in shared.index
     assert own.loc["c_folds", "value"] == "5"
 
 
