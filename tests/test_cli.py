@@ -40,7 +40,7 @@ def test_help_imports_neither_torch_nor_pandas() -> None:
 
 def test_wrong_input_is_one_message_without_a_traceback(tmp_path: Path) -> None:
     settings = {"reader": "rsna", "root": str(tmp_path / "missing"), "size": 32, "fit": "pad"}
-    settings |= {"presets": ["strict"], "simulated": False}
+    settings |= {"presets": ["strict"], "simulated": False, "max_unreadable": 0}
     command = ["prepare", "--settings", json.dumps(settings), "--out", str(tmp_path / "out/manifest.json")]
     done = subprocess.run(
         [sys.executable, "-c", "from prior.cli import main; main()", *command], capture_output=True, text=True

@@ -17,7 +17,7 @@ from prior.results.style import GRID, INK, SHARES, WIDTH
 
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
 PICTURE_WIDTH = 900
-PICTURE_QUALITY = 60
+PICTURE_QUALITY = 55
 CELL = re.compile(r"^(\S+) (\[.*\])$")
 NUMBER = re.compile(r"^(< )?[-–.\d]*$")
 # Matplotlib writes six decimals of a point; labels of the figures have at most three.

@@ -106,7 +106,8 @@ def roc_figure(stems: Mapping[str, Path], text: str, simulated: bool, calibrated
             return
         styles = method_style(list(found))
         columns = 2 if calibrated else 1
-        figure, grid = subplots(1, columns, (WIDTH, 2.55 if calibrated else 3.6))
+        rows = -(-len(found) // LEGEND_COLUMNS)
+        figure, grid = subplots(1, columns, (WIDTH, (2.5 if calibrated else 3.4) + 0.15 * rows))
         for number, (method, arrays) in enumerate(found.items()):
             colour, marker = styles[method]
             line: dict[str, Any] = {
@@ -122,8 +123,8 @@ def roc_figure(stems: Mapping[str, Path], text: str, simulated: bool, calibrated
             _panel(grid[0, 1], "Calibration, findings pooled", "mean probability", "share of positives")
         figure.legend(loc="outside lower center", ncols=LEGEND_COLUMNS)
         key = "Dashed grey: chance" + (" (left), perfect calibration (right)." if calibrated else ".")
-        # Lines at the end leave room for the legend.
-        heading(figure, text, simulated, key + "\n " * -(-len(found) // LEGEND_COLUMNS))
+        # Lines at the end leave room for the legend, whose rows are higher than lines.
+        heading(figure, text, simulated, key + "\n" * (1 + rows))
         save(figure, out)
 
 

@@ -37,6 +37,8 @@ FORMS: dict[str, tuple[list[str], str, set[str]]] = {
     LIST: (["none"], "class among the labels", set()),
 }
 
+READ = base.READ | {"ks"}
+
 
 def check(protocol: Protocol) -> None:
     """Stop unless the task does all that `protocol` states.
@@ -59,7 +61,7 @@ def check(protocol: Protocol) -> None:
         "ties": ["expected rank"],
         "metrics": [*(f"{name}_{k}" for name in names for k in ks), *rank],
     }
-    protocol.require(choices, base.READ | bound | {"ks"})
+    protocol.require(choices, READ | bound)
     missing = [k for k in CUTS if k not in ks]
     if missing:
         raise InputError(

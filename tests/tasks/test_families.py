@@ -360,7 +360,7 @@ def test_only_the_last_stages_learn(name, learns):
 
 
 def test_the_test_side_is_read_in_one_place():
-    """Only `test_images` and `subset_images` of prior/tasks/base.py ask for test images."""
+    """Only `test_images` and `subset_images` of prior/tasks/base.py, and 8x200, which trains nothing, do it."""
     package = Path(import_module("prior").__file__).parent
     readers = [package / "tasks", package / "training", package / "methods", package / "encoders"]
     found = []
@@ -376,6 +376,7 @@ def test_the_test_side_is_read_in_one_place():
         ("base.py", "subsets"),
         ("base.py", "test"),
         ("pretrain.py", "select"),
+        ("retrieval_8x200.py", "subsets"),
     ]
 
 
