@@ -360,7 +360,7 @@ def test_only_the_last_stages_learn(name, learns):
 
 
 def test_the_test_side_is_read_in_one_place():
-    """Only `test_images` and `subset_images` of prior/tasks/base.py, and 8x200, which trains nothing, do it."""
+    """`test_images` and `subset_images` of prior/tasks/base.py do it, and 8x200, which trains nothing."""
     package = Path(import_module("prior").__file__).parent
     readers = [package / "tasks", package / "training", package / "methods", package / "encoders"]
     found = []
