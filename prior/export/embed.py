@@ -18,7 +18,7 @@ from prior.errors import InputError
 from prior.export.inputs import image_files, load_squares, open_bundle, require_absent
 from prior.tasks.embeddings import Embedder
 from prior.tasks.maps import tune_layout
-from prior.training.precision import LAYOUT, autocast, choose_device, resolve_precision
+from prior.training.precision import LAYOUT, choose_device
 
 BATCH = 64
 
@@ -79,14 +79,12 @@ def _shared_space(bundle: Bundle) -> Callable[[NDArray[np.uint8]], Vectors]:
 
 def _pooled(bundle: Bundle) -> Callable[[NDArray[np.uint8]], Vectors]:
     device = choose_device()
-    precision = resolve_precision("auto", device)
     encoder = tune_layout(bundle.image_encoder(), device)
 
     @torch.inference_mode()
     def encode(squares: NDArray[np.uint8]) -> Vectors:
         images = load_images(squares, np.arange(len(squares)), str(device))
-        with autocast(precision, device):
-            maps = encoder(images.contiguous(memory_format=LAYOUT))
+        maps = encoder(images.contiguous(memory_format=LAYOUT))
         pooled: Vectors = maps[-1].float().mean(dim=(2, 3)).cpu().numpy()
         return pooled
 

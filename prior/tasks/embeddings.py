@@ -15,13 +15,13 @@ from prior.encoders.bundle import Bundle
 from prior.methods.base import ImageFeatures, Method, ReportFeatures, ReportTokens
 from prior.reports.tokens import encode_texts
 from prior.tasks.maps import tune_layout
-from prior.training.precision import LAYOUT, autocast, choose_device, resolve_precision
+from prior.training.precision import LAYOUT, choose_device
 
 _BATCH = 64
 
 
 class Embedder:
-    """The two towers of a bundle in evaluation mode.
+    """The two towers of a bundle in evaluation mode, in float32 as `extract_features` says.
 
     Args:
         bundle: A bundle with a text encoder.
@@ -35,7 +35,6 @@ class Embedder:
         if method is None or bundle.info.text is None:
             raise ValueError(f"{bundle.name} has no text encoder")
         self._device = choose_device()
-        self._precision = resolve_precision("auto", self._device)
         self.method: Method = tune_layout(method, self._device).eval()
         self._tokenizer: Tokenizer = bundle.tokenizer()
         self._max_tokens = bundle.info.text.max_tokens
@@ -69,8 +68,7 @@ class Embedder:
     def image_features(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> ImageFeatures:
         """Encode one batch of rows of an image store; float32, on the device."""
         batch = load_images(pixels, rows, str(self._device)).contiguous(memory_format=LAYOUT)
-        with autocast(self._precision, self._device):
-            found = self.method.encode_images(batch)
+        found = self.method.encode_images(batch)
         return ImageFeatures(found.global_.float(), found.local.float(), found.grid)
 
     @torch.inference_mode()

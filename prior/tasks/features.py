@@ -20,7 +20,7 @@ from prior.data.prepared import PreparedDataset
 from prior.digest import code_digest
 from prior.encoders.bundle import Bundle
 from prior.tasks.maps import tune_layout
-from prior.training.precision import Precision, autocast, choose_device, resolve_precision
+from prior.training.precision import choose_device
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,11 @@ def extract_features(
     levels: bool,
     fit: str,
     batch: int = 64,
-    precision: Precision = "auto",
 ) -> dict[str, list[int]]:
     """Run the frozen image encoder once over a dataset; write `pooled.npy` and `level_<k>.npy` to `folder`.
+
+    The pass is in float32 on every machine: where an encoder tells images apart by little, as an untrained
+    one does, bfloat16 would round the difference away, and machines without it would find other features.
 
     Args:
         bundle: encoder.
@@ -102,16 +104,14 @@ def extract_features(
         levels: also keep every map.
         fit: image store to read, `pad` or `stretch`.
         batch: images per forward pass.
-        precision: arithmetic of the forward pass; the stored numbers are float32 and float16.
 
     Returns:
         `channels` and `strides` of the maps, finest first.
     """
     device = choose_device()
-    resolved = resolve_precision(precision, device)
     encoder = tune_layout(bundle.image_encoder(), device)
     pixels = data.pixels(encoder.config.input_size, fit)
-    with ExitStack() as stack, torch.inference_mode(), autocast(resolved, device):
+    with ExitStack() as stack, torch.inference_mode():
         stores: dict[str, NDArray[Any]] = {}
         for start in range(0, len(pixels), batch):
             rows = np.arange(start, min(start + batch, len(pixels)))
