@@ -45,6 +45,7 @@ from prior.objectives.observations import (
     observation_contrast,
     observation_similarity,
     pair_loss,
+    query_usage,
 )
 from prior.objectives.reconstruction import sample_patch_mask
 
@@ -130,7 +131,10 @@ class Place(Method):
         return observations
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Return `global`, `observation`, `pair` and `correlation`, weighted; those that are on."""
+        """Return `global`, `observation`, `pair` and `correlation`, weighted; those that are on.
+
+        Watched is `dead_queries`, how many observations are the nearest one of no sentence of the batch.
+        """
         if self.training:
             self.frequency.count(batch)
         terms = stage.terms
@@ -142,6 +146,9 @@ class Place(Method):
             losses["global"] = contrast_present(images.global_, reports.global_, present, scale)
         if self.observes:
             observations = self.observe(images.local)
+            usage = query_usage(observations, reports.sentences, reports.mask)
+            dead = (gather(usage.unsqueeze(0))[0].sum(dim=0) == 0).sum()
+            self.watched = {"dead_queries": dead}
         if "observation" in terms:
             similarity = self._similarity(observations, gather(reports.sentences)[0])
             identical, scale = identical_reports(batch), self.observation_log_scale.exp()
