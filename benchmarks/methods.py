@@ -23,6 +23,7 @@ from prior.params import Params, load
 from prior.training.precision import LAYOUT, autocast, choose_device, resolve_precision
 
 SENTENCES, WORDS, CLS, SEP = 8, 8, 2, 3
+UNTRAINED = {"random", "imagenet", "imported"}
 
 
 def make_batch(size: int, images: int, vocabulary: int, device: torch.device) -> Batch:
@@ -83,7 +84,7 @@ def rows(name: str, params: Params, precision: str, steps: int, device: torch.de
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=[n for n in METHODS if n not in ("random", "imagenet")])
+    parser.add_argument("names", nargs="*", default=[n for n in METHODS if n not in UNTRAINED])
     parser.add_argument("--steps", type=int, default=9)
     given = parser.parse_args()
     torch.set_num_threads(1)

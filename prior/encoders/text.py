@@ -20,7 +20,12 @@ class TextEncoderConfig(BaseModel):
         heads: attention heads; must divide `width`.
         max_tokens: longest report.
         dropout: of attention and of hidden features.
-        pretrained: folder (or hub name) of a BERT whose weights are the start; sets width, layers and heads.
+        inner_width: width inside of the feed-forward layers; null is four times `width`.
+        activation: of the feed-forward layers, by transformers' name.
+        norm_epsilon: of the layer norms.
+        token_types: rows of the table of token types, of which the first is read.
+        pretrained: folder (or hub name) of a BERT whose weights are the start; sets everything above but the
+            vocabulary, the longest report and the dropout.
         frozen_layers: the embeddings and this many layers are not trained; 0 trains everything.
     """
 
@@ -32,6 +37,10 @@ class TextEncoderConfig(BaseModel):
     heads: int = Field(default=4, ge=1)
     max_tokens: int = Field(default=128, ge=2)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    inner_width: int | None = Field(default=None, gt=0)
+    activation: str = "gelu"
+    norm_epsilon: float = Field(default=1e-12, gt=0)
+    token_types: int = Field(default=2, ge=1)
     pretrained: str | None = None
     frozen_layers: int = Field(default=0, ge=0)
 
@@ -69,7 +78,10 @@ class TextEncoder(nn.Module):
                 hidden_size=config.width,
                 num_hidden_layers=config.layers,
                 num_attention_heads=config.heads,
-                intermediate_size=4 * config.width,
+                intermediate_size=config.inner_width or 4 * config.width,
+                hidden_act=config.activation,
+                layer_norm_eps=config.norm_epsilon,
+                type_vocab_size=config.token_types,
                 max_position_embeddings=config.max_tokens,
                 hidden_dropout_prob=config.dropout,
                 attention_probs_dropout_prob=config.dropout,
@@ -88,7 +100,7 @@ class TextEncoder(nn.Module):
 
 
 def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
-    """Take width, layers and heads from the pre-trained model, if there is one.
+    """Take the architecture from the pre-trained model, if there is one.
 
     Raises:
         InputError: it cannot be read, is no BERT, is too short, or its vocabulary is not the tokenizer's.
@@ -116,6 +128,10 @@ def resolve_text_config(config: TextEncoderConfig) -> TextEncoderConfig:
         "width": found.hidden_size,
         "layers": found.num_hidden_layers,
         "heads": found.num_attention_heads,
+        "inner_width": found.intermediate_size,
+        "activation": found.hidden_act,
+        "norm_epsilon": found.layer_norm_eps,
+        "token_types": found.type_vocab_size,
     }
     return config.model_copy(update=sizes)
 
@@ -124,7 +140,7 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
     """Build an encoder whose initial weights depend on `seed` and the resolved `config` only.
 
     Raises:
-        InputError: the weights of `config.pretrained` do not fit.
+        InputError: the weights of `config.pretrained` cannot be read or do not fit their own configuration.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -135,21 +151,13 @@ def build_text_encoder(config: TextEncoderConfig, seed: int) -> TextEncoder:
             weights = _from_pretrained(AutoModel, config.pretrained).state_dict()
             positions = "embeddings.position_embeddings.weight"
             weights[positions] = weights[positions][: config.max_tokens]
-            try:
-                encoder.network.load_state_dict(
-                    {name: weights[name] for name in encoder.network.state_dict()}
-                )
-            except (KeyError, RuntimeError) as error:
-                raise InputError(
-                    f"text_encoder.pretrained: the weights of {config.pretrained} do not fit ({error}); give "
-                    "a BERT whose inner width is four times its width"
-                ) from None
+            encoder.network.load_state_dict({name: weights[name] for name in encoder.network.state_dict()})
     return encoder
 
 
 def _from_pretrained(loader: Any, source: str) -> Any:
     try:
         return loader.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = "folder" if Path(source).exists() else "path or hub name"
         raise InputError(f"text_encoder.pretrained: the {where} {source} cannot be read ({error})") from None

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -122,11 +123,16 @@ class Method(nn.Module, ABC):
         findings: label columns that a method with the need `labels` learns from.
         weights: image weights to start from, as `ImageEncoderConfig.pretrained`, where they are not those
             that all methods start from.
+        epoch: of the training, from 0 and through all stages; the loop sets it.
+        watched: what the latest call of `losses` found beside its terms, scalars by name; logged with them
+            and no part of the loss.
     """
 
     needs: ClassVar[frozenset[Literal["second_view", "labels"]]] = frozenset()
     findings: Sequence[str] = ()
     weights: str | None = None
+    epoch: int = 0
+    watched: Mapping[str, Tensor] = MappingProxyType({})
     image_encoder: ImageEncoder
     stages: Sequence[Stage]
 

@@ -13,15 +13,15 @@ _PRIME = (1 << 31) - 1
 _BASE = 1_000_003
 
 
-def identical_reports(tokens: ReportTokens) -> Tensor:
-    """Return [B, B] bool, true where two reports have exactly the same token ids.
+def number_texts(tokens: ReportTokens) -> Tensor:
+    """Return [B] int64, equal where two reports have exactly the same token ids.
 
-    Where the batch is split over processes, the rows are the own reports and the columns everyone's.
+    Where the batch is split over processes, equal texts have equal numbers in all of them.
     """
     # Zero stands for padding, here and in what `gather` pads with.
     ids, first = gather((tokens.ids + 1).masked_fill(~tokens.mask, 0))
     _, text = torch.unique(ids, dim=0, return_inverse=True)
-    return text[first : first + len(tokens.ids)].unsqueeze(1) == text
+    return text[first : first + len(tokens.ids)]
 
 
 def sentence_hashes(tokens: ReportTokens) -> tuple[Tensor, Tensor]:

@@ -48,8 +48,7 @@ class MgcaSettings(BaseModel):
         prototype_temperature: of the predicted assignments [0.2].
         sinkhorn_epsilon: entropy weight of the assignments [0.05].
         sinkhorn_iterations: of the assignments [3].
-        frozen_steps: steps at the start of the training that leave the prototypes as they are [one epoch
-            of 50]; about the first epoch of the default experiment.
+        frozen_epochs: epochs at the start of the training that leave the prototypes as they are [1 of 50].
         instance_weight: weight of the alignment of images and reports [1].
         token_weight: weight of the alignment of regions and tokens [1].
         prototype_weight: weight of the alignment of prototypes [1].
@@ -69,7 +68,7 @@ class MgcaSettings(BaseModel):
     prototype_temperature: float = Field(default=0.2, gt=0)
     sinkhorn_epsilon: float = Field(default=0.05, gt=0)
     sinkhorn_iterations: int = Field(default=3, ge=1)
-    frozen_steps: int = Field(default=30, ge=0)
+    frozen_epochs: int = Field(default=1, ge=0)
     instance_weight: float = Field(default=1.0, ge=0)
     token_weight: float = Field(default=1.0, ge=0)
     prototype_weight: float = Field(default=1.0, ge=0)
@@ -90,8 +89,6 @@ class Mgca(Method):
         text: text encoder.
     """
 
-    steps: Tensor
-
     def __init__(self, settings: MgcaSettings, image: ImageEncoderConfig, text: TextEncoderConfig) -> None:
         super().__init__()
         self.settings = settings
@@ -105,8 +102,6 @@ class Mgca(Method):
         self.report_projection = Projection(width, *sizes)
         self.token_projection = Projection(width, *sizes)
         self.prototypes = nn.Parameter(F.normalize(torch.randn(settings.prototypes, settings.dim), dim=-1))
-        # A buffer, so that a resumed training knows whether the prototypes are still frozen.
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.stages = [
             Stage(
                 name="alignment",
@@ -135,13 +130,11 @@ class Mgca(Method):
         return self._encode_reports(tokens)[0]
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Return the terms `instance`, `token` and `prototype`; a training step is counted."""
+        """Return the terms `instance`, `token` and `prototype`."""
         images = self.encode_images(batch.images)
         reports, attention = self._encode_reports(batch)
         present = reports.token_mask.any(dim=1)
-        frozen = self.training and bool(self.steps < self.settings.frozen_steps)
-        self.steps += int(self.training)
-        losses = self._global_terms(images.global_[present], reports.global_[present], frozen)
+        losses = self._global_terms(images.global_[present], reports.global_[present])
         losses["token"] = self._token_term(images, reports, attention)
         return {name: weight * losses[name] for name, weight in stage.terms.items()}
 
@@ -182,8 +175,9 @@ class Mgca(Method):
         )
         return reports, attention
 
-    def _global_terms(self, images: Tensor, reports: Tensor, frozen: bool) -> dict[str, Tensor]:
+    def _global_terms(self, images: Tensor, reports: Tensor) -> dict[str, Tensor]:
         settings = self.settings
+        frozen = self.training and self.epoch < settings.frozen_epochs
         return {
             "instance": symmetric_info_nce(images, reports, 1 / settings.temperature, 1.0, 1.0),
             "prototype": swapped_prototype_loss(
@@ -199,7 +193,8 @@ class Mgca(Method):
     def _token_term(self, images: ImageFeatures, reports: ReportFeatures, attention: Tensor) -> Tensor:
         temperature, words = self.settings.token_temperature, reports.token_mask
         regions = torch.ones(images.local.shape[:2], dtype=torch.bool, device=words.device)
-        # A convolutional encoder has no class token whose attention could weigh the regions.
+        # A convolutional encoder has no class token whose attention could weigh the regions; that of a ViT,
+        # which the release takes, is not read.
         equal = regions.float() / regions.shape[1]
         weights = clipped_weights(attention, words, self.settings.clip)
         of_regions = token_alignment(images.local, reports.tokens, regions, words, equal, temperature)

@@ -36,7 +36,7 @@ from prior.methods.base import (
 from prior.methods.mirror_settings import MirrorSettings
 from prior.methods.parsing import parse_settings
 from prior.methods.pooling import linear
-from prior.methods.style_clusters import StyleAssignment, StyleClusters
+from prior.methods.style_clusters import StyleClusters
 from prior.methods.token_decoder import TokenDecoder
 from prior.objectives.contrastive import symmetric_info_nce
 from prior.objectives.retention import hide_tokens, retention_loss
@@ -100,14 +100,23 @@ class Mirror(Method):
         )
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Return the weighted terms; see the head of this file."""
+        """Return the weighted terms; see the head of this file.
+
+        Watched is the entropy in nats of both assignments: near log(prototypes) they are uniform, and a small
+        `cluster` term means nothing.
+        """
         regions, _ = self._regions(batch.images)
         features, words = self._words(batch)
         every, present = words.new_ones(regions.shape[:2]), words.any(dim=1)
         hidden_regions = hide_tokens(every, self.settings.hidden_ratio)
         hidden_words = hide_tokens(words, self.settings.hidden_ratio)
         image, report = regions.mean(dim=1), _mean(features, words)
-        image_style, report_style = self._styles(image, report)
+        image_style = self.style(self.image_style(image))
+        report_style = self.style(self.report_style(report))
+        self.watched = {
+            "image_entropy": assignment_entropy(image_style.logits, every[:, 0]),
+            "report_entropy": assignment_entropy(report_style.logits, present),
+        }
         losses = {
             "contrast": self._contrast(image[present], report[present]),
             "image_retention": retention_loss(
@@ -127,35 +136,12 @@ class Mirror(Method):
         u = F.normalize(images.global_.float(), dim=-1)
         return {"global": u @ F.normalize(reports.global_.float(), dim=-1).T}
 
-    @torch.no_grad()
-    def assignment_entropy(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the entropy in nats of the `image` and `report` assignments, read without noise.
-
-        Near log(prototypes) the assignments are uniform, and a small `cluster` term means nothing. The mode,
-        the running statistics and the random numbers of a training are left as they are.
-        """
-        training = self.training
-        self.eval()
-        try:
-            regions, _ = self._regions(batch.images)
-            features, words = self._words(batch)
-            image, report = self._styles(regions.mean(dim=1), _mean(features, words))
-            return {
-                "image": assignment_entropy(image.logits, torch.ones_like(words[:, 0])),
-                "report": assignment_entropy(report.logits, words.any(dim=1)),
-            }
-        finally:
-            self.train(training)
-
     def _regions(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         last = self.standardise(self.image_encoder(images)[-1].float())
         return last.flatten(2).transpose(1, 2), (last.shape[2], last.shape[3])
 
     def _words(self, tokens: ReportTokens) -> tuple[Tensor, Tensor]:
         return self.text_encoder(tokens.ids, tokens.mask), tokens.sentence >= 0
-
-    def _styles(self, image: Tensor, report: Tensor) -> tuple[StyleAssignment, StyleAssignment]:
-        return self.style(self.image_style(image)), self.style(self.report_style(report))
 
     def _contrast(self, image: Tensor, report: Tensor) -> Tensor:
         left, right = self.image_projection(image), self.report_projection(report)

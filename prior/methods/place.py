@@ -32,7 +32,7 @@ from prior.methods.base import (
     Stage,
     sentence_means,
 )
-from prior.methods.identical_text import SentenceFrequency, identical_reports
+from prior.methods.identical_text import SentenceFrequency, number_texts
 from prior.methods.parsing import parse_settings
 from prior.methods.place_settings import WEIGHTS, PlaceSettings
 from prior.methods.pooling import linear
@@ -45,6 +45,7 @@ from prior.objectives.observations import (
     observation_contrast,
     observation_similarity,
     pair_loss,
+    query_usage,
 )
 from prior.objectives.reconstruction import sample_patch_mask
 
@@ -130,7 +131,10 @@ class Place(Method):
         return observations
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Return `global`, `observation`, `pair` and `correlation`, weighted; those that are on."""
+        """Return `global`, `observation`, `pair` and `correlation`, weighted; those that are on.
+
+        Watched is `dead_queries`, how many observations are the nearest one of no sentence of the batch.
+        """
         if self.training:
             self.frequency.count(batch)
         terms = stage.terms
@@ -142,10 +146,18 @@ class Place(Method):
             losses["global"] = contrast_present(images.global_, reports.global_, present, scale)
         if self.observes:
             observations = self.observe(images.local)
+            usage = query_usage(observations, reports.sentences, reports.mask)
+            dead = (gather(usage.unsqueeze(0))[0].sum(dim=0) == 0).sum()
+            self.watched = {"dead_queries": dead}
         if "observation" in terms:
-            similarity = self._similarity(observations, gather(reports.sentences)[0])
-            identical, scale = identical_reports(batch), self.observation_log_scale.exp()
-            losses["observation"] = observation_contrast(similarity, identical, gather(present)[0], scale)
+            losses["observation"] = observation_contrast(
+                observations,
+                reports.sentences,
+                _weights(reports.sentences),
+                number_texts(batch),
+                self.settings.maximum_temperature,
+                self.observation_log_scale.exp(),
+            )
         if "pair" in terms:
             losses["pair"] = pair_loss(observations, reports.sentences, reports.mask)
         if "correlation" in terms:
@@ -181,8 +193,8 @@ class Place(Method):
         return mean_of_real(share @ reading, reports.mask)
 
     def _similarity(self, observations: Tensor, sentences: Tensor) -> Tensor:
-        weights = sentences.detach().norm(dim=2)
-        return observation_similarity(observations, sentences, weights, self.settings.maximum_temperature)
+        temperature = self.settings.maximum_temperature
+        return observation_similarity(observations, sentences, _weights(sentences), temperature)
 
     def _correlation(self, pixels: Tensor, images: ImageFeatures, reports: ReportFeatures) -> Tensor:
         regions = images.local
@@ -200,6 +212,10 @@ class Place(Method):
         # Downstream tasks see whole images: the statistics they use must not come from masked ones.
         with keep_running_statistics(self.image_encoder), keep_running_statistics(self.standardise):
             return self.encode_images(pixels.masked_fill(hidden, self.image_encoder.config.mean)).local
+
+
+def _weights(sentences: Tensor) -> Tensor:
+    return sentences.detach().norm(dim=2)
 
 
 def build(settings: Mapping[str, Any], image: ImageEncoderConfig, text: TextEncoderConfig) -> Place:

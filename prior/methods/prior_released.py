@@ -31,6 +31,11 @@ class ReleasedPrior(Prior):
             batch = replace(batch, n_sentences=batch.n_sentences.clamp(max=self.settings.slots))
         return super().losses(batch, stage)
 
+    def scores(self, images: ImageFeatures, reports: ReportFeatures) -> dict[str, Tensor]:
+        """Return the scores of `Prior`, `global` times the logarithm of the scale, not the scale (D7)."""
+        scores = super().scores(images, reports)
+        return {**scores, "global": self.log_scale * scores["global"]}
+
     def _read_regions(self, last: Tensor) -> Tensor:
         return misread_map(last)
 

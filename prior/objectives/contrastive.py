@@ -37,24 +37,23 @@ def info_nce(queries: Tensor, keys: Tensor, scale: Tensor | float, block: int = 
         def rows(part: Tensor, wanted: Tensor) -> Tensor:
             return functional.cross_entropy(scale * part @ k.T, wanted, reduction="none")
 
-        return batch_mean(in_blocks(rows, q, targets, block))
+        return batch_mean(in_blocks(rows, block, q, targets))
 
 
-def in_blocks(rows: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, block: int) -> Tensor:
-    """Apply `rows` to both tensors, `block` rows at a time where there are more; each block is recomputed.
+def in_blocks(rows: Callable[..., Tensor], block: int, *tensors: Tensor) -> Tensor:
+    """Apply `rows` to the tensors, `block` rows at a time where there are more; each block is recomputed.
 
     Args:
-        rows: maps [n, ...] and [n, ...] to [n].
-        first: [B, ...].
-        second: [B, ...].
+        rows: maps tensors [n, ...] to [n].
         block: most rows at a time.
+        tensors: [B, ...] each.
 
     Returns:
         [B].
     """
-    if len(first) <= block:
-        return rows(first, second)
-    parts = zip(torch.split(first, block), torch.split(second, block), strict=True)
+    if len(tensors[0]) <= block:
+        return rows(*tensors)
+    parts = zip(*(torch.split(tensor, block) for tensor in tensors), strict=True)
     values: list[Tensor] = [checkpoint(rows, *part, use_reentrant=False) for part in parts]
     return torch.cat(values)
 

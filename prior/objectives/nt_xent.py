@@ -37,4 +37,4 @@ def nt_xent(first: Tensor, second: Tensor, scale: Tensor | float, block: int = 1
             partner = (position + len(every)) % len(views)
             return F.cross_entropy(logits, partner, reduction="none")
 
-        return batch_mean(in_blocks(rows, own.flatten(0, 1), itself, block))
+        return batch_mean(in_blocks(rows, block, own.flatten(0, 1), itself))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from prior.objectives.contrastive import in_blocks
 from prior.objectives.gather import gather
 from prior.objectives.masking import masked_mean
 from prior.objectives.matching import match
@@ -59,28 +60,60 @@ def _soft_maximum(o: Tensor, t: Tensor, w: Tensor, temperature: float) -> Tensor
     return (best.view(len(o), *w.shape) * w).sum(dim=2)
 
 
-def observation_contrast(similarity: Tensor, identical: Tensor, present: Tensor, scale: Tensor) -> Tensor:
+def observation_contrast(
+    observations: Tensor,
+    sentences: Tensor,
+    weights: Tensor,
+    texts: Tensor,
+    temperature: float,
+    scale: Tensor,
+    block: int = 1024,
+) -> Tensor:
     """L_PCMA = 1/2 [CE(s / tau, Y) + CE(s^T / tau, Y^T)], Y uniform over the reports of identical text.
 
-    Where the batch is split over processes, the rows are the own ones and the columns everyone's.
+    s is the `observation_similarity`. A larger batch than `block` is compared once per direction, in blocks
+    that are recomputed in the backward pass, so that memory grows with `block` times the batch, not with its
+    square.
 
     Args:
-        similarity: s, [B, B], images by reports.
-        identical: [B, B] bool, symmetric, true where two reports have the same text.
-        present: [B] bool, of the columns, true where the report has a sentence; the other pairs stay out on
-            both sides.
+        observations: o, [B, K, D].
+        sentences: t, [B, S, D].
+        weights: w, [B, S], sum 1 over a report's real sentences and zero at padding; pairs whose report has
+            none stay out on both sides.
+        texts: [B] int64, equal where two reports have the same text, in whichever process.
+        temperature: of the soft maximum.
         scale: 1 / tau, scalar.
+        block: rows of similarities held at a time.
 
     Returns:
         Scalar; zero where no report has a sentence and for a batch of one.
     """
-    with torch.autocast(similarity.device.type, enabled=False):
-        logits = similarity.float() * scale.float()
-        every, first = gather(logits)
-        own = slice(first, first + len(logits))
-        to_report = uniform_cross_entropy(logits, identical, present)
-        to_image = uniform_cross_entropy(every[:, own].T, identical, present)
-        return 0.5 * masked_mean(to_report + to_image, present[own])
+    with torch.autocast(observations.device.type, enabled=False):
+        own_present = (weights > 0).any(dim=1)
+        every_sentences, first = gather(sentences)
+        every_weights, every_texts = gather(weights)[0], gather(texts)[0]
+        present = (every_weights > 0).any(dim=1)
+        scale = scale.float()
+
+        def contrast(similarity: Tensor, of: Tensor) -> Tensor:
+            return uniform_cross_entropy(scale * similarity, of.unsqueeze(1) == every_texts, present)
+
+        def to_report(part: Tensor, of: Tensor) -> Tensor:
+            return contrast(observation_similarity(part, every_sentences, every_weights, temperature), of)
+
+        def to_image(part: Tensor, shares: Tensor, of: Tensor) -> Tensor:
+            return contrast(observation_similarity(every_observations, part, shares, temperature).T, of)
+
+        if len(every_sentences) <= block:
+            similarity = observation_similarity(observations, every_sentences, every_weights, temperature)
+            every, _ = gather(similarity)
+            there = contrast(similarity, texts)
+            back = contrast(every[:, first : first + len(texts)].T, texts)
+        else:
+            every_observations, _ = gather(observations)
+            there = in_blocks(to_report, block, observations, texts)
+            back = in_blocks(to_image, block, sentences, weights, texts)
+        return 0.5 * masked_mean(there + back, own_present)
 
 
 def pair_loss(observations: Tensor, sentences: Tensor, mask: Tensor) -> Tensor:

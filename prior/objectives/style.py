@@ -45,6 +45,8 @@ def cluster_divergence(left: Tensor, right: Tensor, present: Tensor) -> Tensor:
 def assignment_entropy(logits: Tensor, present: Tensor) -> Tensor:
     """Entropy of the assignments, averaged over the samples: log K where all of them are uniform.
 
+    It is for watching and gives no gradients.
+
     Args:
         logits: [B, K].
         present: [B] bool, false for samples to leave out.
@@ -52,5 +54,5 @@ def assignment_entropy(logits: Tensor, present: Tensor) -> Tensor:
     Returns:
         Scalar in nats; zero where no sample is present.
     """
-    log_p = logits.float().log_softmax(dim=1)
+    log_p = logits.detach().float().log_softmax(dim=1)
     return masked_mean(-(log_p.exp() * log_p).sum(dim=1), present)

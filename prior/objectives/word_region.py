@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from prior.objectives.contrastive import in_blocks
 from prior.objectives.gather import batch_mean, gather
 
 _SMALLEST_SQUARE = 1e-8
@@ -95,12 +96,15 @@ def word_region_loss(
     word_scale: float,
     scale: float,
     block_entries: int = _BLOCK_ENTRIES,
+    block: int = 1024,
 ) -> Tensor:
     """Contrast the scores S of all images and reports, both directions over the batch.
 
     mean_i [ CE_j(scale S_ij, i) + CE_j(scale S_ji, i) ]; protocols.md 4.3. Pairs whose report has no word
     stay out, as queries and as negatives. A batch of one gives zero. Where the batch is split over processes,
-    each scores its images against all reports, and the scores are gathered.
+    each scores its images against all reports, and the scores are gathered. A larger batch than `block` is
+    scored once per direction, in blocks that are recomputed in the backward pass, so that memory grows with
+    `block` times the batch, not with its square.
 
     Args:
         words: [B, W, D].
@@ -110,17 +114,34 @@ def word_region_loss(
         word_scale: see `word_region_scores`.
         scale: inverse temperature of the contrast (tau3; 10 in the paper's code).
         block_entries: see `word_region_scores`.
+        block: rows of scores held at a time.
 
     Returns:
         Scalar; zero where no report has a word.
     """
     present = mask.any(dim=1)
-    words, _ = gather(words[present])
-    mask, first = gather(mask[present])
-    scores = word_region_scores(words, mask, regions[present], attention_scale, word_scale, block_entries)
-    every, _ = gather(scores)
-    own = torch.arange(first, first + len(scores), device=scores.device)
-    with torch.autocast(scores.device.type, enabled=False):
-        to_text = F.cross_entropy(scale * scores, own, reduction="none")
-        to_image = F.cross_entropy(scale * every[:, own].T, own, reduction="none")
-        return batch_mean(to_text + to_image)
+    words, mask, regions = words[present], mask[present], regions[present]
+    every_words, first = gather(words)
+    every_mask, _ = gather(mask)
+    own = torch.arange(first, first + len(words), device=words.device)
+    settings = (attention_scale, word_scale, block_entries)
+
+    def to_text(part: Tensor, wanted: Tensor) -> Tensor:
+        scores = word_region_scores(every_words, every_mask, part, *settings)
+        return F.cross_entropy(scale * scores, wanted, reduction="none")
+
+    def to_image(part: Tensor, real: Tensor, wanted: Tensor) -> Tensor:
+        scores = word_region_scores(part, real, every_regions, *settings)
+        return F.cross_entropy(scale * scores.T, wanted, reduction="none")
+
+    with torch.autocast(words.device.type, enabled=False):
+        if len(every_words) <= block:
+            scores = word_region_scores(every_words, every_mask, regions, *settings)
+            every, _ = gather(scores)
+            there = F.cross_entropy(scale * scores, own, reduction="none")
+            back = F.cross_entropy(scale * every[:, own].T, own, reduction="none")
+        else:
+            every_regions, _ = gather(regions)
+            there = in_blocks(to_text, block, regions, own)
+            back = in_blocks(to_image, block, words, mask, own)
+        return batch_mean(there + back)

@@ -104,6 +104,7 @@ class Training:
         epoch_of_stage: int,
     ) -> None:
         began = before = time.perf_counter()
+        method.epoch = epoch
         done = len(self.rows)
         samples = 0
         warmup = round(stage.warmup_epochs * epochs / stage.epochs * self.steps)
@@ -140,8 +141,9 @@ class Training:
         terms = torch.stack([loss.float() for loss in losses.values()])
         total = terms.sum()
         # One transfer for all values: each would make a GPU wait.
-        shown = average(torch.cat([total.unsqueeze(0), terms])).tolist()
-        values = dict(zip(["total", *losses], shown, strict=True))
+        watched = [value.float() for value in method.watched.values()]
+        shown = average(torch.stack([total, *terms, *watched])).tolist()
+        values = dict(zip(["total", *losses, *method.watched], shown, strict=True))
         if not math.isfinite(values["total"]):
             self._stop(batch, values)
         optimizer.zero_grad(set_to_none=True)

@@ -109,7 +109,7 @@ def test_maps_serve_segmentation_and_detection(name):
     assert [level.shape[2:] for level in pyramid(maps)] == [(side, side) for side in sides]
 
 
-@pytest.mark.parametrize("method", ["convirt", "prior", "lovt"])
+@pytest.mark.parametrize("method", tiny.TRAINED)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_methods_train_on_a_vit(method, channels):
     model = tiny.build(method, VIT.model_copy(update={"input_size": 32, "in_channels": channels}))

@@ -43,17 +43,29 @@ def test_more_frozen_layers_than_layers_are_refused():
 
 
 def test_a_model_that_is_no_bert_is_refused(tmp_path):
-    from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
+    from transformers import GPT2Config, GPT2Model
 
     GPT2Model(GPT2Config(vocab_size=30, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt")
     with pytest.raises(InputError, match="is a model of type gpt2; give a BERT"):
         resolve_text_config(TextEncoderConfig(vocab_size=30, pretrained=str(tmp_path / "gpt")))
-    narrow = BertConfig(
-        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
-    BertModel(narrow).save_pretrained(tmp_path / "narrow")
-    config = TextEncoderConfig(vocab_size=30, pretrained=str(tmp_path / "narrow"))
-    with pytest.raises(InputError, match="inner width is four times its width"):
+
+
+def test_a_bert_of_any_shape_computes_what_its_own_model_does(tmp_path):
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    shape = {"hidden_act": "relu", "layer_norm_eps": 1e-3, "type_vocab_size": 1}
+    torch.manual_seed(0)
+    source = BertModel(BertConfig(vocab_size=30, max_position_embeddings=20, **sizes, **shape)).eval()
+    source.save_pretrained(tmp_path)
+    config = TextEncoderConfig(vocab_size=30, max_tokens=12, pretrained=str(tmp_path))
+    encoder = build_text_encoder(resolve_text_config(config), 0).eval()
+    ids = torch.randint(0, 30, (2, 6))
+    expected = source(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    torch.testing.assert_close(encoder(ids, ids >= 0), expected)
+    described = tmp_path / "config.json"
+    described.write_text(described.read_text().replace('"intermediate_size": 24', '"intermediate_size": 20'))
+    with pytest.raises(InputError, match=r"the folder .* cannot be read"):
         build_text_encoder(resolve_text_config(config), 0)
 
 

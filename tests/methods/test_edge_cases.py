@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from prior.methods.base import ReportTokens
+from prior.objectives import matching
 from prior.reports.tokens import encode_texts, train_tokenizer
 from tests.methods.reports import RAGGED, pack
 from tests.methods.tiny import READERS, TEXT, TRAINED, batch, build, rows
@@ -115,6 +116,35 @@ def test_neither_padding_nor_the_order_of_the_batch_changes_a_loss(name, trainin
         plain, padded, permuted = values[k::stages]
         torch.testing.assert_close(padded, plain, atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(permuted, plain, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"variant": "described"}, {"variant": "released"}, None])
+def test_a_step_has_one_bipartite_matching(settings, monkeypatch):
+    calls = []
+    solve = matching.min_weight_full_bipartite_matching
+    monkeypatch.setattr(
+        matching, "min_weight_full_bipartite_matching", lambda graph: calls.append(graph) or solve(graph)
+    )
+    method = build("place") if settings is None else build("prior", **settings)
+    method.losses(batch([*RAGGED, *RAGGED]), method.stages[-1])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["clip", "place"])
+def test_equal_reports_are_negatives_but_in_place_s_observation_term(name):
+    method = build(name).eval()
+    data = batch([[[5, 6], [7]]] * 3)
+    data.images = data.images[:1].expand(3, -1, -1, -1)
+    losses = method.losses(data, method.stages[0])
+    # Nothing tells the pairs apart, so that each finds its partner with probability 1/3.
+    weighted = {"image_to_report": 0.5, "report_to_image": 0.5, "global": 1.0, "observation": 1.0}
+    for term, loss in losses.items():
+        if term in weighted:
+            assert loss.item() == pytest.approx(weighted[term] * torch.tensor(3.0).log().item(), abs=1e-4)
+    data.images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    losses = method.losses(data, method.stages[0])
+    repelled = losses.get("report_to_image", losses.get("global"))
+    assert repelled.item() > 0.5 * torch.tensor(3.0).log().item()
 
 
 @pytest.mark.parametrize("name", READ_ALONE)

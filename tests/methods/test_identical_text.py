@@ -5,7 +5,7 @@ from collections import Counter
 
 import torch
 
-from prior.methods.identical_text import SentenceFrequency, identical_reports, sentence_hashes
+from prior.methods.identical_text import SentenceFrequency, number_texts, sentence_hashes
 from tests.methods.reports import RAGGED, pack
 
 REPORTS = [[[5, 6], [7], [5, 6]], [[5, 6], [8]], [], [[6, 5]], [[5, 6], [8]]]
@@ -13,7 +13,8 @@ REPORTS = [[[5, 6], [7], [5, 6]], [[5, 6], [8]], [], [[6, 5]], [[5, 6], [8]]]
 
 def test_reports_are_identical_if_their_token_ids_are() -> None:
     expected = [[a == b for b in REPORTS] for a in REPORTS]
-    assert identical_reports(pack(REPORTS, padding=2)).tolist() == expected
+    numbers = number_texts(pack(REPORTS, padding=2))
+    assert (numbers.unsqueeze(1) == numbers).tolist() == expected
 
 
 def test_equal_sentences_have_equal_hashes_and_others_do_not() -> None:

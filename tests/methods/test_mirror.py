@@ -115,19 +115,15 @@ def test_prototypes_start_orthogonal():
     torch.testing.assert_close(prototypes.T @ prototypes, torch.eye(8), atol=1e-5, rtol=0)
 
 
-def test_the_entropy_shows_uniform_assignments_and_disturbs_no_training():
+def test_the_entropy_shows_uniform_assignments():
     model = method()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.get_rng_state()
-    entropy = model.assignment_entropy(batch())
-    assert all(0 < value <= math.log(12) + 1e-5 for value in entropy.values())
-    assert entropy.keys() == {"image", "report"}
-    assert model.training
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.losses(batch(), model.stages[0])
+    assert model.watched.keys() == {"image_entropy", "report_entropy"}
+    assert all(0 < value <= math.log(12) + 1e-5 for value in model.watched.values())
+    assert not any(value.requires_grad for value in model.watched.values())
     torch.nn.init.zeros_(model.style.prototypes)
-    assert model.assignment_entropy(batch())["report"].item() == pytest.approx(math.log(12))
     assert model.losses(batch(), model.stages[0])["cluster"] == 0
+    assert model.watched["report_entropy"].item() == pytest.approx(math.log(12))
 
 
 def test_a_few_steps_lower_the_loss():

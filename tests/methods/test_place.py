@@ -76,6 +76,23 @@ def test_sentences_are_weighed_by_training_reports_only() -> None:
     assert common < rare
 
 
+def test_queries_that_no_sentence_is_nearest_to_are_counted() -> None:
+    method = _method()
+    batch = pairs(RAGGED)
+    method.losses(batch, method.stages[0])
+    images, reports = method.eval().encode_images(batch.images), method.encode_reports(batch)
+    method.losses(batch, method.stages[0])
+    nearest = set()
+    for observations, report, mask in zip(
+        method.observe(images.local), reports.sentences, reports.mask, strict=True
+    ):
+        for sentence in report[mask]:
+            nearest.add(int(F.cosine_similarity(observations, sentence.unsqueeze(0)).argmax()))
+    assert method.watched["dead_queries"].item() == 3 - len(nearest)
+    method.losses(pairs([[], []]), method.stages[0])
+    assert method.watched["dead_queries"].item() == 3
+
+
 def test_bf16_gives_finite_float32_losses() -> None:
     method = _method()
     with torch.autocast("cpu", dtype=torch.bfloat16):

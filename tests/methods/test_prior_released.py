@@ -229,6 +229,16 @@ def test_inference_is_noisy_and_seeded() -> None:
     )
 
 
+def test_the_global_score_is_scaled_by_the_logarithm_of_the_scale() -> None:
+    """D7."""
+    model = method(temperature=0.01).eval()
+    images, reports = model.encode_images(pairs(FULL).images), model.encode_reports(pack(FULL))
+    scores = model.scores(images, reports)
+    cosine = F.cosine_similarity(images.global_[1], reports.global_[2], dim=0)
+    torch.testing.assert_close(scores["global"][1, 2], cosine * 4.60517)
+    torch.testing.assert_close(scores["local"], Prior.scores(model, images, reports)["local"])
+
+
 def test_where_slots_are_generated_a_report_ends_with_them() -> None:
     model = method(slots=2).eval()
     short, long = (model.losses(pairs(reports), model.stages[2]) for reports in (FULL[:2], FULL))

@@ -6,6 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prior.objectives.contrastive import info_nce, symmetric_info_nce
 from prior.objectives.nt_xent import nt_xent
+from prior.objectives.observations import observation_contrast
+from prior.objectives.word_region import word_region_loss
 
 
 def slow(queries, keys, scale):
@@ -68,22 +70,37 @@ def test_bf16_features_are_compared_in_float32():
     torch.testing.assert_close(loss, info_nce(images.float(), reports.float(), 50.0))
 
 
+class Sizes(TorchDispatchMode):
+    """Notes the size of every tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.noted.append(result.numel())
+        return result
+
+
 @pytest.mark.parametrize("objective", [info_nce, nt_xent])
 def test_memory_grows_with_the_block_and_not_with_the_square_of_the_batch(objective):
-    largest = []
-
-    class Largest(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            result = func(*args, **(kwargs or {}))
-            if isinstance(result, torch.Tensor):
-                largest.append(result.numel())
-            return result
-
     first, second = torch.randn(2, 128, 2, requires_grad=True)
-    with Largest():
+    with Sizes() as sizes:
         objective(first, second, 5.0, block=4).backward()
     # NT-Xent has two views of each image in its columns. The largest tensor is kept in no other form.
-    assert max(largest) == 4 * (128 if objective is info_nce else 256)
+    assert max(sizes.noted) == 4 * (128 if objective is info_nce else 256)
+
+
+def test_local_contrasts_over_the_batch_do_not_grow_with_its_square_either():
+    first, second = torch.randn(2, 64, 2, 2, requires_grad=True)
+    real, scale = torch.ones(64, 2, dtype=torch.bool), torch.tensor(5.0)
+    with Sizes() as sizes:
+        word_region_loss(first, real, second, 4.0, 5.0, 5.0, block_entries=1, block=4).backward()
+        observation_contrast(first, second, real / 2, torch.arange(64), 0.1, scale, block=4).backward()
+    # 4 images, 64 reports, 2 observations times 2 sentences each.
+    assert max(sizes.noted) == 4 * 64 * 4
 
 
 def test_blocks_of_nt_xent_change_nothing():

@@ -21,8 +21,6 @@ COUNTS = [4, 1, 0, 3, 2]
 # Reports 1 and 4 have the same text.
 TEXTS = [0, 1, 2, 3, 1]
 MASK = torch.arange(S) < torch.tensor(COUNTS).unsqueeze(1)
-PRESENT = MASK.any(dim=1)
-IDENTICAL = torch.tensor(TEXTS).unsqueeze(1) == torch.tensor(TEXTS)
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -67,26 +65,30 @@ def test_similarity_equals_the_formula_whatever_the_block(block_entries: int) ->
     _same((fast * probe).sum(), (slow * probe.double()).sum(), [o, t])
 
 
-def test_contrast_equals_the_formula_with_soft_targets() -> None:
-    s, scale = _random(B, B), torch.tensor(3.0, requires_grad=True)
-    fast = observation_contrast(s, IDENTICAL, PRESENT, scale)
+@pytest.mark.parametrize("block", [1, 2, 1024])
+def test_contrast_equals_the_formula_with_soft_targets(block: int) -> None:
+    o, t, scale = _random(B, K, D), _random(B, S, D, seed=1), torch.tensor(3.0, requires_grad=True)
+    fast = observation_contrast(o, t, _weights(), torch.tensor(TEXTS), 0.1, scale, block)
+    s = _slow_similarity(o, t, _weights(), 0.1)
     real = [b for b in range(B) if COUNTS[b]]
     total = torch.zeros((), dtype=torch.float64)
-    for matrix in (s.double(), s.double().T):
+    for matrix in (s, s.T):
         for b in real:
             logits = scale.double() * torch.stack([matrix[b, c] for c in real])
             same = [i for i, c in enumerate(real) if TEXTS[c] == TEXTS[b]]
             total = total - sum(logits.log_softmax(0)[i] for i in same) / len(same) / len(real)
-    _same(fast, total / 2, [s, scale])
+    _same(fast, total / 2, [o, t, scale])
 
 
 def test_contrast_is_smallest_where_duplicates_share_the_similarity() -> None:
     """With one-hot targets two equal reports would push each other away."""
-    s = (IDENTICAL.float() * 100)[PRESENT][:, PRESENT].requires_grad_()
-    everyone = torch.ones(len(s), dtype=torch.bool)
-    loss = observation_contrast(s, IDENTICAL[PRESENT][:, PRESENT], everyone, torch.tensor(1.0))
+    texts = torch.tensor([0, 1, 2, 1])
+    o = torch.eye(3)[texts].unsqueeze(1).requires_grad_()
+    t = o.detach().clone().requires_grad_()
+    loss = observation_contrast(o, t, torch.ones(4, 1), texts, 0.1, torch.tensor(100.0))
     assert loss.item() == pytest.approx((2 / 4) * math.log(2), abs=1e-5)
-    assert torch.autograd.grad(loss, s)[0].abs().max() < 1e-6
+    for gradient in torch.autograd.grad(loss, [o, t]):
+        assert gradient.abs().max() < 1e-5
 
 
 def test_pair_loss_equals_the_formula() -> None:
@@ -119,12 +121,16 @@ def test_order_and_padding_do_not_matter() -> None:
     torch.testing.assert_close(pair_loss(o, wide, wide_mask), pairs)
     batch = torch.randperm(B)
     torch.testing.assert_close(observation_similarity(o[batch], t[batch], w[batch], 0.1), s[batch][:, batch])
-    torch.testing.assert_close(
+    texts, scale = torch.tensor(TEXTS), torch.tensor(9.0)
+    contrast = observation_contrast(o, t, w, texts, 0.1, scale)
+    for other in (
+        observation_contrast(o[batch], t[batch], w[batch], texts[batch], 0.1, scale),
         observation_contrast(
-            s[batch][:, batch], IDENTICAL[batch][:, batch], PRESENT[batch], torch.tensor(9.0)
+            o[:, query_order], t[:, sentence_order], w[:, sentence_order], texts, 0.1, scale
         ),
-        observation_contrast(s, IDENTICAL, PRESENT, torch.tensor(9.0)),
-    )
+        observation_contrast(o, wide, wide_w, texts, 0.1, scale),
+    ):
+        torch.testing.assert_close(other, contrast)
 
 
 @pytest.mark.parametrize("counts", [[0, 0], [1], [0]])
@@ -134,8 +140,7 @@ def test_empty_reports_and_a_batch_of_one_give_finite_gradients(counts: list[int
     mask = torch.arange(S) < torch.tensor(counts).unsqueeze(1)
     weights = mask / mask.sum(dim=1, keepdim=True).clamp(min=1)
     sentences = t * mask.unsqueeze(2)
-    s = observation_similarity(o, sentences, weights, 0.1)
-    contrast = observation_contrast(s, torch.eye(n, dtype=torch.bool), mask.any(dim=1), torch.tensor(14.0))
+    contrast = observation_contrast(o, sentences, weights, torch.arange(n), 0.1, torch.tensor(14.0))
     assert contrast.item() == 0
     torch.autograd.backward(contrast + pair_loss(o, sentences, mask))
     assert o.grad is not None

@@ -86,6 +86,26 @@ def test_generation_loss_equals_the_formula_and_leaves_the_targets_alone() -> No
     assert target_gradient is None
 
 
+def test_neither_the_order_of_reports_nor_that_of_slots_and_sentences_changes_a_term() -> None:
+    slots, targets, logits = torch.randn(B, K, D), torch.randn(B, S, D), torch.randn(2, B, S, 7)
+    bank = torch.randn(7, D)
+
+    def terms(slots: Tensor, targets: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
+        gathered, matched = gather_matched_slots(slots, targets, mask)
+        quantised = mix_prototypes(prototype_logits(targets, bank), bank, 0.9, noise=False)
+        losses = [generation_loss(gathered, targets, matched), prototype_loss(quantised, targets, mask)]
+        return torch.stack([*losses, assignment_divergence(*logits, mask)])
+
+    expected = terms(slots, targets, logits, _mask())
+    reports, places, order = torch.randperm(B), torch.randperm(K), torch.randperm(S)
+    moved = terms(slots[reports], targets[reports], logits[:, reports], _mask()[reports])
+    torch.testing.assert_close(moved, expected)
+    turned = terms(slots[:, places], targets[:, order], logits[:, :, order], _mask()[:, order])
+    torch.testing.assert_close(turned, expected)
+    dirty = torch.where(_mask().unsqueeze(2), targets, torch.full_like(targets, 99.0))
+    torch.testing.assert_close(terms(slots, dirty, logits, _mask()), expected)
+
+
 def test_more_sentences_than_slots_leaves_the_rest_out() -> None:
     slots, targets = torch.randn(1, 2, D), torch.randn(1, S, D)
     _, matched = gather_matched_slots(slots, targets, torch.ones(1, S, dtype=torch.bool))
@@ -145,9 +165,12 @@ def test_patch_mask_hides_whole_patches_and_their_exact_share() -> None:
 
 
 def test_reconstruction_loss_is_the_mean_absolute_error() -> None:
-    a, b = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+    a, b = torch.randn(2, 1, 4, 4, requires_grad=True), torch.randn(2, 1, 4, 4)
     slow = sum(abs(float(x) - float(y)) for x, y in zip(a.flatten(), b.flatten(), strict=True)) / a.numel()
-    assert reconstruction_loss(a, b).item() == pytest.approx(slow, abs=1e-6)
+    loss = reconstruction_loss(a, b)
+    assert loss.item() == pytest.approx(slow, abs=1e-6)
+    torch.testing.assert_close(torch.autograd.grad(loss, a)[0], (a - b).sign() / a.numel())
+    torch.testing.assert_close(reconstruction_loss(a.flip(0), b.flip(0)), loss)
 
 
 def test_mean_over_nothing_is_zero() -> None:

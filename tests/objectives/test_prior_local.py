@@ -40,6 +40,12 @@ def test_attention_is_an_unnormalised_sigmoid() -> None:
                 assert weights[b, r, s].item() == pytest.approx(weight, abs=1e-5)
                 slow[b, r] += weight * values[b, s].detach()
     assert torch.allclose(context, slow, atol=1e-5)
+    pairs = [(b, r, s) for b, count in enumerate(COUNTS) for r in range(R) for s in range(count)]
+    again = sum(
+        (torch.sigmoid(queries[b, r] @ keys[b, s] / math.sqrt(D)) * values[b, s].sum() for b, r, s in pairs),
+        torch.zeros(()),
+    )
+    _same(context.sum(), again, [queries, keys, values])
     assert (weights[~_mask().unsqueeze(1).expand_as(weights)] == 0).all()
 
 
@@ -100,3 +106,7 @@ def test_padding_and_order_do_not_matter() -> None:
     )
     batch = torch.randperm(B)
     assert torch.allclose(loss, local_text_loss(sentences[batch], contexts[batch], mask[batch], scale))
+    image_side, present = [_random(B, R, D, seed=k) for k in range(4)], mask.any(dim=1)
+    regions = torch.randperm(R)
+    moved = local_image_loss(*(x[batch][:, regions] for x in image_side), present[batch])
+    assert torch.allclose(local_image_loss(*image_side, present), moved)

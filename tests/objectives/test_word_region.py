@@ -50,10 +50,11 @@ def _slow_loss(words: Tensor, regions: Tensor, scale: float) -> Tensor:
     return torch.stack(terms).sum() / len(present)
 
 
+@pytest.mark.parametrize("block", [2, 1024])
 @pytest.mark.parametrize("block_entries", [1, 2 * B * R * W, 1 << 22])
-def test_loss_and_gradients_equal_the_formula_on_ragged_reports(block_entries: int) -> None:
+def test_loss_and_gradients_equal_the_formula_on_ragged_reports(block_entries: int, block: int) -> None:
     words, regions = _random(B, W, D), _random(B, R, D, seed=1)
-    fast = word_region_loss(words, _mask(), regions, *SCALES, 2.0, block_entries)
+    fast = word_region_loss(words, _mask(), regions, *SCALES, 2.0, block_entries, block)
     slow = _slow_loss(words, regions, 2.0)
     assert torch.allclose(fast.double(), slow, atol=1e-4)
     leaves = [words, regions]

@@ -29,6 +29,7 @@ class Noisy(Method):
         pooled = self.image_encoder.pooled(batch.images)
         score = self.head(pooled + torch.randn_like(pooled))
         terms = {"a": score.square().mean(), "b": (score - 1).abs().mean()}
+        self.watched = {"epoch_seen": torch.tensor(self.epoch)}
         return {name: weight * terms[name] for name, weight in stage.terms.items()}
 
     encode_images = encode_reports = scores = None
@@ -89,6 +90,13 @@ def test_log_has_every_step_and_named_terms(tmp_path):
     assert "b" not in trained.rows[0]
     for row in trained.rows[4:]:
         assert row["total"] == pytest.approx(row["a"] + row["b"], rel=1e-5)
+
+
+def test_what_a_method_watches_is_logged_and_no_part_of_the_loss(tmp_path):
+    _, trained = run(tmp_path, stopping_in(2), batches)
+    assert [row["epoch_seen"] for row in trained.rows] == [row["epoch"] for row in trained.rows]
+    assert trained.rows[-1]["epoch_seen"] == 3
+    assert trained.rows[0]["total"] == pytest.approx(trained.rows[0]["a"], rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_batch(tmp_path):
