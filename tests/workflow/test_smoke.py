@@ -52,7 +52,7 @@ def test_a_second_run_finds_nothing_to_do(smoke: Repository) -> None:
 
 
 def parts_of_report(report: str) -> dict[str, Any]:
-    """What Snakemake's report holds as JSON: its text, categories → files, and files → caption and content."""
+    """What Snakemake's report holds as JSON: its text, categories → files, and files → caption, content."""
     pattern = r'<script id="[\w-]+">\s*var (workflow_desc|categories|results) = '
     decode = json.JSONDecoder().raw_decode
     return {part[1]: decode(report, part.end())[0] for part in re.finditer(pattern, report)}
