@@ -19,7 +19,7 @@ from prior.metrics.intervals import Resamples, patient_resamples
 from prior.metrics.prototypes import prototype_metrics
 from prior.metrics.report_generation import report_metrics
 from prior.metrics.retrieval import retrieval_metrics
-from prior.metrics.rows import ROW_COLUMNS
+from prior.metrics.rows import FLAG_COLUMNS, ROW_COLUMNS, TEXT_COLUMNS
 from prior.metrics.segmentation import segmentation_metrics
 
 N_RESAMPLES = 2000
@@ -45,6 +45,12 @@ COLUMNS = {
     "prototypes": ["image_id", "patient_id", "nearest", "entropy", "n_prototypes"],
     "report_generation": ["image_id", "patient_id", "study_id", "generated", "reference", "frequent"],
 }
+# Stated, as a file whose cells were all refused has no values to tell the types by.
+TYPES = {
+    name: "str" if name in TEXT_COLUMNS else "bool" if name in FLAG_COLUMNS else "float64"
+    for name in ROW_COLUMNS
+    if name != "experiment"
+} | {"resamples": "str"}
 
 
 def cell_metrics(task: str, frame: pd.DataFrame, asked: Collection[str] = ()) -> list[CellMetrics]:
@@ -219,19 +225,7 @@ def score(predictions_stem: Path, out_stem: Path, n_resamples: int = N_RESAMPLES
         for row, replicate in scorer.cell(cell, frame):
             rows.append(row)
             replicates.append(replicate)
-    columns = [name for name in ROW_COLUMNS if name != "experiment"]
-    table = pd.DataFrame(rows, columns=[*columns, "resamples"])
-    for name in (
-        "pretrain_seed",
-        "n_pretrain_pairs",
-        "samples_seen",
-        "fraction",
-        "seed",
-        "fold",
-        "n_train",
-        "n_pos",
-    ):
-        table[name] = table[name].astype(float)
+    table = pd.DataFrame(rows, columns=list(TYPES)).astype(TYPES)
     stacked = np.stack(replicates) if replicates else np.zeros((0, n_resamples), dtype=np.float32)
     with atomic_path(Path(f"{out_stem}.npz")) as temporary:
         np.savez_compressed(temporary, replicates=stacked)

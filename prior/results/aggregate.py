@@ -35,8 +35,7 @@ def load_scores(files: Sequence[Path]) -> tuple[pd.DataFrame, Floats]:
             )
         tables.append(pd.read_parquet(path))
         replicates.append(found)
-    # A file of refused cells has no rows, and its columns no type.
-    rows = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    rows = pd.concat(tables, ignore_index=True)
     text = rows.select_dtypes(include=["object", "string"]).columns
     rows[text] = rows[text].fillna("")
     baseline = rows["method"].isin(BASELINES)

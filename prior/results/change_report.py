@@ -22,6 +22,10 @@ NOISE_NOTE = (
     "Noise: √(h₁² + h₂²) of the half-widths of both 95 % intervals. Both sides mostly share patients and "
     "seeds, so this errs on the wide side: what is beyond it changed; what is within it may have."
 )
+OTHER_DATA = (
+    "**The two sides were measured on other data**: {}. Differences below are between data as much as "
+    "between revisions, and those beyond the noise may come from the data alone."
+)
 ORDER = {"beyond": 0, "unknown": 1, "within": 2}
 VERDICTS = {
     "beyond": "**beyond**",
@@ -132,6 +136,7 @@ def markdown(found: Changes, old: Side, new: Side) -> str:
     mark = f"{SIMULATED} · " if found.simulated else ""
     experiment = ", ".join(sorted(set(new.rows["experiment"])))
     lines = [f"## {mark}{experiment}: `{before}` → `{after}`"]
+    lines += [OTHER_DATA.format("; ".join(found.other_data))] if found.other_data else []
     cells = found.cells
     changed = cells["verdict"] != "equal"
     if changed.any():
@@ -164,6 +169,7 @@ def as_json(found: Changes, old: Side, new: Side) -> str:
         "new": new.name,
         "experiment": sorted(set(new.rows["experiment"])),
         "simulated": found.simulated,
+        "other_data": found.other_data,
         "counts": counts(found.cells),
         "cells": _plain(changed[columns]),
         "appeared": _plain(found.appeared),

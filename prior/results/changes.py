@@ -18,6 +18,8 @@ RESOLUTION = 1.5e-6
 ABSENT = "(absent)"
 PLACE = ("task", "dataset", "protocol", "setting")
 ROLES = ("primary", "exploratory", "by finding")
+DATA_PARAMETERS = ("phantom", "datasets", "image")
+"""Parts of `params.yaml` that say which images and reports there are."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Changes:
         disappeared: keys of those that only the old side has.
         parameters: what `parameter_changes` found; None where the parameters of a side are not at hand.
         simulated: whether any row was measured on simulated data.
+        other_data: what shows that the sides were measured on other data, in words; empty if nothing does.
     """
 
     cells: pd.DataFrame
@@ -38,6 +41,7 @@ class Changes:
     disappeared: pd.DataFrame
     parameters: dict[str, tuple[Any, Any]] | None
     simulated: bool
+    other_data: list[str]
 
 
 def noise(old_low: Any, old_high: Any, new_low: Any, new_high: Any) -> Any:
@@ -142,6 +146,25 @@ def parameter_changes(old: Any, new: Any, key: str = "") -> dict[str, tuple[Any,
     return found
 
 
+def other_data(
+    old: Side, new: Side, cells: pd.DataFrame, parameters: Mapping[str, tuple[Any, Any]] | None
+) -> list[str]:
+    """What shows that two sides were measured on other data: parameters, recorded hashes, test sets."""
+    # A preset splits the same images, and every row names its own.
+    keys = [
+        key
+        for key in parameters or {}
+        if key.partition(".")[0] in DATA_PARAMETERS and not key.endswith(".presets")
+    ]
+    found = [f"other parameters of the data ({', '.join(f'`{key}`' for key in keys)})"] if keys else []
+    if old.data is not None and new.data is not None and old.data != new.data:
+        found.append("another hash of the prepared data in `dvc.lock`")
+    resized = cells.loc[cells["other_test_set"], "dataset"]
+    if len(resized):
+        found.append(f"another number of test images ({', '.join(sorted(set(resized)))})")
+    return found
+
+
 def changes(old: Side, new: Side) -> Changes:
     """Compare the aggregated rows of two sides.
 
@@ -163,12 +186,14 @@ def changes(old: Side, new: Side) -> Changes:
     parameters = None
     if old.params is not None and new.params is not None:
         parameters = parameter_changes(old.params, new.params)
+    cells = _verdicts(merged[merged["side"] == "both"].reset_index(drop=True))
     return Changes(
-        _verdicts(merged[merged["side"] == "both"].reset_index(drop=True)),
+        cells,
         merged[merged["side"] == "right_only"][KEY].reset_index(drop=True),
         merged[merged["side"] == "left_only"][KEY].reset_index(drop=True),
         parameters,
         bool(old.rows["simulated"].any() or new.rows["simulated"].any()),
+        other_data(old, new, cells, parameters),
     )
 
 

@@ -31,7 +31,7 @@ SUPERVISED = {
 """Task → the metric that PRIOR prints, then what stands for it where a protocol does not compute that."""
 COMPARED = {
     "zero_shot": ("accuracy_5x200", "auroc_macro"),
-    "retrieval": tuple(f"p_at_{k}_{direction}" for direction in ("i2t", "t2i") for k in (1, 5, 10)),
+    "retrieval": tuple(f"p_at_{k}_{direction}" for direction in ("i2t", "t2i") for k in (1, 2, 5, 10)),
 }
 FIVE_TASKS = {
     "classification": ("auroc_macro",),

@@ -30,10 +30,6 @@ TITLES = {
 }
 METRICS = {
     "accuracy": "Accuracy",
-    "bleu_1": "BLEU-1",
-    "bleu_2": "BLEU-2",
-    "bleu_3": "BLEU-3",
-    "bleu_4": "BLEU-4",
     "cider": "CIDEr",
     "dice": "Dice, of a kind that is not stated",
     "dice_pooled_macro": "Dice, pooled pixels, mean of classes",
@@ -41,14 +37,10 @@ METRICS = {
     "f1": "F1",
     "f1_5x200": "F1, 5x200",
     "froc": "fROC",
-    "map_40_75_nonempty": "mAP, IoU .40–.75, without images that lack predictions or boxes",
-    "map_positive_images": "mAP, positive images only",
     "mdice": "Dice, mean of classes",
     "mean_rank": "Mean rank",
     "meteor": "METEOR",
     "not_stated": "Metric not stated",
-    "p_at_10_class_i2i": "Precision @ 10 of the class, image → image",
-    "rouge_l": "ROUGE-L",
 }
 SPREADS = {"ci95": "± 95 % interval", "sd": "± standard deviation"}
 WIDEST = 8
@@ -82,16 +74,21 @@ def select(
     return found
 
 
+def _by_fraction(figure: Published) -> bool:
+    """Whether tables have a column per share of the labels; report generation knows only all of them."""
+    return figure.fraction is not None and figure.task != "report_generation"
+
+
 def _place(figure: Published) -> tuple[str, ...]:
     """What a table is of: one data set and metric by fraction, or a family's data sets and metrics."""
     kind = "details" if figure.detail else ""
-    if figure.fraction is None:
+    if not _by_fraction(figure):
         return figure.family, figure.setting, kind
     return figure.dataset, figure.family, figure.setting, figure.metric, kind
 
 
 def _column(figure: Published) -> str:
-    if figure.fraction is not None:
+    if figure.fraction is not None and _by_fraction(figure):
         return " · ".join(filter(None, [fraction_text(figure.fraction), figure.detail]))
     names = [figure.dataset, published_metric_title(figure.metric), figure.detail]
     return " · ".join(name for name in names if name and name != "not_stated")
@@ -124,7 +121,7 @@ def _shown(frame: pd.DataFrame, columns: Sequence[str]) -> str:
 def _heading(figures: Sequence[Published]) -> str:
     first = figures[0]
     words = [first.family, first.setting.replace("_", " ")]
-    if first.fraction is not None:
+    if _by_fraction(first):
         words = [first.dataset, *words, published_metric_title(first.metric)]
     spreads = dict.fromkeys(SPREADS[f.spread] for f in figures if f.spread and "±" in f.printed)
     units = dict.fromkeys("percent" if f.scale == 100 else "shares" for f in figures if f.task != "all")

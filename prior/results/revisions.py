@@ -15,6 +15,8 @@ from prior.metrics.rows import AGGREGATED_COLUMNS, FLAG_COLUMNS, TEXT_COLUMNS, W
 
 RESULTS = "results/results.csv"
 PARAMS = "params.yaml"
+LOCK = "dvc.lock"
+PREPARED = "data/prepared"
 WORKING = "results"
 
 
@@ -26,11 +28,13 @@ class Side:
         name: as the user gave it.
         rows: all rows of its `results.csv`.
         params: its `params.yaml`; None where that is not at hand.
+        data: hash of the prepared data that DVC recorded with the results; None where it did not.
     """
 
     name: str
     rows: pd.DataFrame
     params: Mapping[str, Any] | None
+    data: str | None
 
 
 def _with_setting(frame: pd.DataFrame) -> pd.DataFrame:
@@ -87,6 +91,13 @@ def _params(text: str, where: str) -> Mapping[str, Any] | None:
     return content if isinstance(content, Mapping) else None
 
 
+def _data_hash(text: str, where: str) -> str | None:
+    """Hash of the prepared data that the stage `results` of a `dvc.lock` read; None where it names none."""
+    content = _params(text, where) or {}
+    stage = (content.get("stages") or {}).get("results") or {}
+    return next((item.get("md5") for item in stage.get("deps") or [] if item["path"] == PREPARED), None)
+
+
 def _git(*arguments: str) -> str | None:
     """Standard output of Git in the present folder; None where it fails or is not installed."""
     try:
@@ -107,18 +118,22 @@ def _csv(path: Path) -> Path:
 
 
 def side_of_path(path: Path) -> Side:
-    """Results of a file or folder, with the `params.yaml` beside or above them.
+    """Results of a file or folder, with the `params.yaml` and `dvc.lock` beside or above them.
 
     Raises:
         InputError: there are no results, or they cannot be used.
     """
     csv = _csv(path)
-    files = [csv.parent / PARAMS, csv.absolute().parent.parent / PARAMS]
-    params = next((file for file in files if file.is_file()), None)
+    folders = (csv.parent, csv.absolute().parent.parent)
+    params, lock = (
+        next((folder / name for folder in folders if (folder / name).is_file()), None)
+        for name in (PARAMS, LOCK)
+    )
     return Side(
         str(path),
         parse_results(csv.read_text(encoding="utf-8"), str(csv)),
         None if params is None else _params(params.read_text(encoding="utf-8"), str(params)),
+        None if lock is None else _data_hash(lock.read_text(encoding="utf-8"), str(lock)),
     )
 
 
@@ -137,11 +152,12 @@ def side_of_revision(revision: str) -> Side:
     text = _git("show", f"{commit.strip()}:./{RESULTS}")
     if text is None:
         raise InputError(f"revision {revision} has no {RESULTS} (run this in the project's folder)")
-    params = _git("show", f"{commit.strip()}:./{PARAMS}")
+    params, lock = (_git("show", f"{commit.strip()}:./{name}") for name in (PARAMS, LOCK))
     return Side(
         revision,
         parse_results(text, f"{revision}:{RESULTS}"),
         None if params is None else _params(params, f"{revision}:{PARAMS}"),
+        None if lock is None else _data_hash(lock, f"{revision}:{LOCK}"),
     )
 
 

@@ -53,6 +53,8 @@ METRIC_TITLES = {
     "iou_pooled": "IoU, pooled pixels",
     "specificity_image": "Negative images left empty",
     "map_40_75": "mAP, IoU .40–.75",
+    "map_40_75_positive": "mAP, IoU .40–.75, images with a box",
+    "map_40_75_mgca": "mAP, IoU .40–.75, images with a box and a prediction",
     "map_50_95": "mAP, IoU .50–.95",
     "ap_50": "AP, IoU .50",
     "froc": "FROC, mean sensitivity",

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,25 @@ def test_scripts_exist_and_can_be_run() -> None:
     scripts = [run for run in RUNS if run.startswith(".ci/")]
     assert scripts
     assert all(os.access(PROJECT / script, os.X_OK) for script in scripts)
+
+
+@pytest.mark.parametrize("run", [*RUNS, (PROJECT / ".ci" / "run").read_text(encoding="utf-8")])
+def test_every_run_is_valid_bash(run: str) -> None:
+    checked = subprocess.run(["bash", "-n"], input=run, text=True, capture_output=True)
+    assert not checked.stderr
+
+
+def test_every_command_is_known() -> None:
+    """The first word of every line and of every part of one; what is not of the shell is checked above."""
+    shell = {"if", "then", "fi", "{", "}", "!", ".", "echo", "cat"}
+    words = [
+        word
+        for run in RUNS
+        for part in re.split(r"[;\n]|\bif !", run)
+        if (word := next(iter(part.replace("{", "").replace("}", "").split()), ""))
+    ]
+    assert {"make", "prior", ".ci/run"} <= set(words)
+    assert {*words} <= shell | {"make", "prior", ".ci/run", ">"}
 
 
 def test_prior_subcommands_and_their_options_exist() -> None:

@@ -145,6 +145,37 @@ def test_parameters_beside_the_results_are_compared(tmp_path: Path) -> None:
     assert "`pretraining.epochs` | 8" in " ".join(text.split())
 
 
+LOCK = "stages: {{results: {{deps: [{{path: prior, md5: x.dir}}, {{path: data/prepared, md5: {}.dir}}]}}}}\n"
+PARAMS = "phantom: {{seed: {}}}\ndatasets: {{rsna: {{images: 9, presets: [{}]}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"preset": "official"}, None),
+        ({"data": "b"}, "another hash of the prepared data in `dvc.lock`."),
+        ({"seed": 1}, "other parameters of the data (`phantom.seed`)."),
+        ({"n_test": 400}, "another number of test images (chexpert)."),
+        ({"seed": 1, "data": "b"}, "(`phantom.seed`); another hash of the prepared data in `dvc.lock`."),
+    ],
+)
+def test_other_data_are_said_before_anything_else(
+    tmp_path: Path, changed: dict[str, Any], said: str | None
+) -> None:
+    for name, given in (("a", {}), ("b", changed)):
+        settings = {"seed": 0, "preset": "strict", "data": "a", "n_test": 500, **given}
+        write(tmp_path / name / "results", {"n_test": settings["n_test"]})
+        (tmp_path / name / "params.yaml").write_text(PARAMS.format(settings["seed"], settings["preset"]))
+        (tmp_path / name / "dvc.lock").write_text(LOCK.format(settings["data"]))
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    heading, first, *_ = compare(folders, None, False, False).split("\n\n")
+    assert heading.startswith("## ")
+    assert first.startswith("**The two sides were measured on other data**") == (said is not None)
+    assert said is None or said in first
+    assert bool(json.loads(compare(folders, None, False, True))["other_data"]) == (said is not None)
+
+
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
@@ -158,11 +189,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = tmp_path / "repository" / "project"
     write(project / "results", ROW)
     (project / "params.yaml").write_text("seed: 0\n")
+    (project / "dvc.lock").write_text(LOCK.format("a"))
     git(project.parent, "init", "-q", "-b", "main")
     git(project.parent, "add", "-A")
     git(project.parent, "commit", "-qm", "one")
     write(project / "results", moved(ROW, 0.1))
     (project / "params.yaml").write_text("seed: 1\n")
+    (project / "dvc.lock").write_text(LOCK.format("b"))
     git(project.parent, "commit", "-qam", "two")
     write(project / "results", moved(ROW, 0.01))
     monkeypatch.chdir(project)
@@ -174,9 +207,11 @@ def test_revisions_and_the_working_results(repository: Path) -> None:
     assert "default: `main~1` → `main`" in both
     assert "| 0.750 | 0.850 | +0.100 | ±0.042 | **beyond**" in both
     assert "`seed` | 0 | 1 |" in both
+    assert "measured on other data**: another hash of the prepared data" in both
     working = " ".join(compare([], "main", False, False).split())
     assert "default: `main` → `results`" in working
     assert "| 0.850 | 0.760 | -0.090 |" in working
+    assert "other data" not in working
     old = " ".join(compare(["results/results.csv"], "main~1", False, False).split())
     assert "| 0.750 | 0.760 | +0.010 | ±0.042 | within" in old
 

@@ -214,8 +214,11 @@ def test_a_file_of_refused_cells_alone_changes_no_type(tmp_path: Path) -> None:
     Path(f"{refused}.json").write_text(json.dumps({**info, "cells": cells}))
     pd.read_parquet(f"{refused}.parquet").iloc[:0].to_parquet(f"{refused}.parquet")
     files = score_all(tmp_path, [refused, done])
+    empty, full = (pd.read_parquet(path) for path in files)
+    assert len(empty) == 0 < len(full)
+    pd.testing.assert_series_equal(empty.dtypes, full.dtypes)
     rows, replicates = load_scores(files)
-    assert rows["value"].dtype == float
+    pd.testing.assert_series_equal(rows.dtypes, full.dtypes)
     assert "random" in set(rows["method"])
     assert len(rows) == len(replicates)
     assert load_scores(files[:1])[0].empty

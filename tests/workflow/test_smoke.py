@@ -1,6 +1,8 @@
 """The overlay `smoke`: every task, and every protocol family at least once, with the real tools."""
 
 import json
+import re
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -47,3 +49,28 @@ def test_the_page_is_self_contained_and_says_simulated(smoke: Repository) -> Non
 
 def test_a_second_run_finds_nothing_to_do(smoke: Repository) -> None:
     assert smoke.jobs("snakemake", "--cores", "8", "all_benchmarks") == []
+
+
+def parts_of_report(report: str) -> dict[str, Any]:
+    """What Snakemake's report holds as JSON: its text, categories → files, and files → caption, content."""
+    pattern = r'<script id="[\w-]+">\s*var (workflow_desc|categories|results) = '
+    decode = json.JSONDecoder().raw_decode
+    return {part[1]: decode(report, part.end())[0] for part in re.finditer(pattern, report)}
+
+
+def test_snakemakes_report_has_captions_categories_and_results(smoke: Repository) -> None:
+    smoke.run("snakemake", "all_benchmarks", "--report", "report.html")
+    found = parts_of_report((smoke.root / "report.html").read_text(encoding="utf-8"))
+    assert "One benchmark for image encoders" in found["workflow_desc"]
+    assert set(found["categories"]) == {"Numbers", "Tables", "Figures", "Page"}
+    parts = {"Overview", "Pre-training", "Tasks", "ROC and calibration", "Cases", "Data", "Embeddings"}
+    assert set(found["categories"]["Figures"]) == parts
+    results = found["results"]
+    tables = [f"tables/{name}.md" for name in ("headline", "papers", "subgroups", *TASKS)]
+    plots = [f"plots/{name}.svg" for name in ("headline", "gain_map", "ranks", *(f"task_{t}" for t in TASKS))]
+    for name in ("results.csv", "index.html", *tables, *plots):
+        assert results[f"results/{name}"]["data_uri"]
+    # Every file has the caption that is written for it, as HTML, and every caption has a file.
+    shown = {" ".join(re.sub("<[^>]+>", "", file["caption"]).split()) for file in results.values()}
+    sources = {path for path in (smoke.root / "workflow/report").glob("*.rst") if path.stem != "workflow"}
+    assert shown == {" ".join(path.read_text().replace("``", "").split()) for path in sources}
