@@ -108,7 +108,8 @@ def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]
 
 def _use_panel(axes: Any, frequency: np.ndarray, method: str) -> None:
     dead = int((frequency == 0).sum())
-    axes.fill_between(np.arange(1, len(frequency) + 1), 100 * frequency, step="mid", color=PALETTE[0])
+    used = frequency[frequency > 0]
+    axes.stairs(100 * used, np.arange(len(used) + 1) + 0.5, fill=True, color=PALETTE[0])
     axes.set_xlim(0.5, len(frequency) + 0.5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("prototypes, most frequent first")

@@ -10,7 +10,7 @@ from synthetic import write_predictions
 from prior.data.files import write_json
 from prior.metrics.classification import auroc
 from prior.metrics.rows import read_rows
-from prior.results.cards import data_card, data_cards, overlap_text, prevalence
+from prior.results.cards import data_card, data_cards, overlap_text, prevalence, shared_text
 from prior.results.names import has_curves
 from prior.results.roc import GRID_POINTS, curve_arrays, reliability, roc, roc_figures
 from prior.results.seeds import seed_values
@@ -128,7 +128,9 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
     data_cards(tmp_path / "prepared", ["chexpert"], tmp_path)
     text = (tmp_path / "data_chexpert.svg").read_text()
     assert all(word in text for word in ("SIMULATED DATA", "Edema", "strict", "2 patients (train-test)"))
-    assert "Pre-training on plus (official) has of test strict: 3 patients, 1 near duplicate images." in text
+    line = "Pre-training on plus (official) has of test strict: 3 patients, 1 near duplicate images."
+    assert shared_text("chexpert", {"pretraining": [SEEN], "evaluations": []}) == line
+    assert "Pre-training on plus (official)" in text
     assert "present, % of the part" not in text
     for part, positives in (("train", 3), ("test", 1)):
         manifest["splits"]["strict"][part]["positives"] = {"Edema": positives}  # type: ignore[index]
