@@ -137,7 +137,7 @@ def _place(name: str, view: pd.DataFrame) -> str:
     return name
 
 
-def _papers(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Section:
+def papers_section(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Section:
     """The cells in the forms of papers, and where all of LoVT's tasks were run, those in LoVT's."""
     simulated = bool(view["simulated"].any())
     lines = [*PAPER_NOTES, *mark_notes(view.assign(published=""))]
@@ -220,7 +220,7 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
     groups = subgroup_tables(read_subgroups(results / "tables"))
     sections += [_task(view, differences, task, results / "plots", groups) for task in present]
     sections += [_ablations(view, results)] if settings.get("ablations") else []
-    sections += [_papers(view, results, bool(settings.get("lovt18")))]
+    sections += [papers_section(view, results, bool(settings.get("lovt18")))]
     sections += [_protocols(view, settings), *_data(view, settings, results, prepared)]
     sections += [_provenance(view, settings, results)]
     figures = [figure for section in sections for figure in section.figures]
