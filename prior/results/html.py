@@ -19,7 +19,8 @@ BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
 PICTURE_WIDTH = 800
 """Pixels: more than a column of the page has on a phone, and enough for a sharp one on a desk."""
 PICTURE_QUALITY = 50
-CELL = re.compile(r"^(\S+) (\[.*\])$")
+CELL = re.compile(r"^(\S+(?= \[)|[\d.]+(?= [±(])) ([\[±(].*)$")
+"""A value, and behind it an interval, its half width or a rank."""
 NUMBER = re.compile(r"^(< )?[-–.\d]*$")
 # Matplotlib writes six decimals of a point; labels of the figures have at most three.
 FINE = re.compile(r"(\.\d\d)\d\d+")

@@ -152,7 +152,8 @@ def papers_section(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Sect
             section.tables += _split(f"{HEADING} · {name}", wide, own, simulated)
     forms = paper_forms(view, pd.read_csv(results / "tables" / "ranks.csv"))
     for name, wide in paper_tables(forms).items():
-        section.tables += _split(name, wide, pivot(forms[name], "column", "row"), simulated)
+        # Percent are no text of the leaderboard; the same cells open their runs in the tabs of the tasks.
+        section.tables += [_table(name, html_table(part, "method"), simulated) for part in parts(wide)]
     return section
 
 

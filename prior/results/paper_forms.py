@@ -142,8 +142,8 @@ def rank_forms(view: pd.DataFrame, ranks: pd.DataFrame) -> dict[str, pd.DataFram
             cell = {str(key): value for key, value in group.iloc[0].items()}
             cell |= {"column": f"{TASK_TITLES[str(task)]} · primary", "_task": list(PRIMARY).index(str(task))}
             cell |= {"value": group["value"].mean(), "contamination": strongest(group["contamination"])}
-            # A mean over several data sets has no interval of its own here, and is no row of the page.
-            cell |= {} if len(group) == 1 else {"ci_low": None, "ci_high": None, "row": ""}
+            # A mean over several data sets has no interval of its own here.
+            cell |= {} if len(group) == 1 else {"ci_low": None, "ci_high": None}
             text = percent_text(cell["value"], cell["ci_low"], cell["ci_high"])
             cells.append({**cell, "text": f"{text} ({group['place'].mean():g})", "mark": ""})
         for row in of_block.to_dict("records"):

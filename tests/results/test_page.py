@@ -169,12 +169,13 @@ def test_styles_are_named_once() -> None:
 
 
 def test_marks_and_order_of_cells() -> None:
-    frame = pd.DataFrame({"x": ["**0.8 [0.7, 0.9]**", "0.7 [0.6, 0.8] †", "< .001", "–"]}, index=list("abcd"))
-    rows = pd.DataFrame({"x": ["0", "1", "", ""]}, index=list("abcd"))
+    cells = ["**0.8 [0.7, 0.9]**", "0.7 [0.6, 0.8] †", "< .001", "–", "9.5 ± 2.1 (3)"]
+    frame = pd.DataFrame({"x": cells}, index=list("abcde"))
+    rows = pd.DataFrame({"x": ["0", "1", "", "", ""]}, index=list("abcde"))
     text = html_table(frame, "method", rows)
     assert '<button type="button" class="open" data-row="0"><strong>0.8</strong> ' in text
     assert "0.7<sup>†</sup>" in text
-    assert re.findall(r'data-order="([^"]*)"', text) == ["0.8", "0.7", ".001", ""]
+    assert re.findall(r'data-order="([^"]*)"', text) == ["0.8", "0.7", ".001", "", "9.5"]
 
 
 @pytest.mark.parametrize(
