@@ -10,10 +10,16 @@ import pandas as pd
 
 from prior.data.files import read_json
 from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
+from prior.results.style import INK, NEUTRAL, PALETTE, WIDTH, figure_style, save
 
 SHOWN = 12
-WIDTH = 80
+LETTERS = 68
+"""Of a sentence, as many as a column has room for."""
+LINE = 0.105
+"""Inches of a line of text."""
+USE = 1.0
+"""Inches that the panel of use takes."""
+KEY = "Bold: prototype, share of the sentences, mean entropy; below: sentences assigned to it most strongly."
 HIDDEN = "The texts of real reports are not shown."
 
 
@@ -57,15 +63,19 @@ def prototype_atlas(files: Mapping[str, Path], prepared: Path, simulated: bool, 
             return
         most = max(4, SHOWN // len(atlases))
         shown = [min(most, int((atlas["frequency"] > 0).sum())) for atlas in atlases.values()]
-        heights = [height for lines in shown for height in (1.6, max(0.52 * lines, 0.4))]
-        size = (8.2, 0.6 * len(atlases) + sum(heights))
-        figure, grid = subplots(2 * len(atlases), 1, size, gridspec_kw={"height_ratios": heights})
-        for number, ((method, atlas), lines) in enumerate(zip(atlases.items(), shown, strict=True)):
+        lists = [
+            nearest_sentences(prepared, atlas["study_id"][:lines], atlas["position"][:lines])
+            for atlas, lines in zip(atlases.values(), shown, strict=True)
+        ]
+        rows = [max(1, sum(1.6 + max(1, len(texts)) for texts in found)) for found in lists]
+        heights = [height for lines in rows for height in (USE, LINE * lines)]
+        size = (WIDTH, 0.5 + 0.1 * len(heights) + sum(heights))
+        figure, grid = subplots(len(heights), 1, size, gridspec_kw={"height_ratios": heights})
+        for number, ((method, atlas), texts) in enumerate(zip(atlases.items(), lists, strict=True)):
             use, table = grid[2 * number : 2 * number + 2, 0]
             _use_panel(use, atlas["frequency"], method)
-            texts = nearest_sentences(prepared, atlas["study_id"][:lines], atlas["position"][:lines])
-            _table_panel(table, atlas, texts)
-        heading(figure, text, simulated)
+            _table_panel(table, atlas, texts, rows[number])
+        heading(figure, text, simulated, KEY)
         save(figure, out)
 
 
@@ -74,28 +84,34 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]]) -> None:
-    shown = len(texts)
+def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]], lines: int) -> None:
+    """For every prototype a line with its use and below it the sentences; `lines` have room."""
     table.set_axis_off()
     table.set_xlim(0, 1)
-    table.set_ylim(shown or 1, 0)
-    header = {"fontsize": 7, "va": "bottom", "color": NEUTRAL}
-    table.text(0, 0, "prototype: share of sentences, mean entropy", **header)
-    table.text(0.4, 0, "sentences assigned to it most strongly", **header)
-    for line in range(shown):
-        share, entropy = 100 * atlas["frequency"][line], atlas["entropy"][line]
-        label = f"{atlas['prototype'][line]}: {share:.1f} %, {entropy:.2f} nats"
-        table.text(0, line + 0.5, label, fontsize=7, va="center")
-        sentences = [textwrap.shorten(text, WIDTH, placeholder=" …") for text in texts[line]]
-        words, colour = ("\n".join(sentences), INK) if sentences else (HIDDEN, NEUTRAL)
-        table.text(0.4, line + 0.5, words, fontsize=7, va="center", color=colour)
+    table.set_ylim(lines, 0)
+    line = 0.5
+
+    def write(words: str, left: float, **look: Any) -> None:
+        nonlocal line
+        table.text(left, line, words, va="center", fontsize=6, **look).set_in_layout(False)
+        line += 1
+
+    for number, found in enumerate(texts):
+        share, entropy = 100 * atlas["frequency"][number], atlas["entropy"][number]
+        write(f"{atlas['prototype'][number]}: {share:.1f} %, {entropy:.2f} nats", 0, weight="bold")
+        for text in found:
+            write(textwrap.shorten(text, LETTERS, placeholder=" …"), 0.03, color=INK)
+        if not found:
+            write(HIDDEN, 0.03, color=NEUTRAL)
+        line += 0.6
 
 
 def _use_panel(axes: Any, frequency: np.ndarray, method: str) -> None:
     dead = int((frequency == 0).sum())
-    axes.fill_between(np.arange(1, len(frequency) + 1), 100 * frequency, step="mid", color=PALETTE[0])
+    used = frequency[frequency > 0]
+    axes.stairs(100 * used, np.arange(len(used) + 1) + 0.5, fill=True, color=PALETTE[0])
     axes.set_xlim(0.5, len(frequency) + 0.5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("prototypes, most frequent first")
     axes.set_ylabel("% of the sentences")
-    axes.set_title(f"{method}: {dead} of {len(frequency)} prototypes are nearest to no sentence", fontsize=8)
+    axes.set_title(f"{method}: {dead} of {len(frequency)} prototypes are nearest to no sentence")

@@ -1,37 +1,43 @@
 """Data cards: labels and their balance in each part of the split, sizes, and what the parts share."""
 
-import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from prior.data.files import read_json
-from prior.results.panels import empty_figure, heading, subplots
-from prior.results.style import MARKERS, NEUTRAL, PALETTE, figure_style, save
+from prior.results.panels import caption_text, empty_figure, heading
+from prior.results.style import MARKERS, NEUTRAL, PALETTE, WIDTH, figure_style, save
 
 STATES = {"present": PALETTE[1], "absent": PALETTE[6], "uncertain": PALETTE[4], "missing": "#d0d0d0"}
-LETTERS = 17  # of a caption, per inch
+LINE = 0.135
+"""Inches of a finding's or a split's row."""
+CAPTION_LINE = 0.1
+AROUND = 1.7
+"""Inches that the title, keys and axes take."""
 PARTS = {"train": PALETTE[0], "validation": PALETTE[6], "test": PALETTE[1]}
 
 
-def _bars(
-    axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], lines: int
-) -> None:
-    """A row per name, cut into its parts; `lines` rows have room, so that rows of two panels are alike."""
+def _bars(axes: Axes, shares: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> None:
+    """A row per name, cut into its parts."""
     names = list(shares)
     left = [0.0] * len(names)
     for part, colour in colours.items():
         widths = [shares[name].get(part, 0.0) for name in names]
         axes.barh(range(len(names)), widths, left=left, label=part, color=colour)
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.set_ylim(max(lines, len(names)) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=6)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
+
+
+def _key(axes: Axes, columns: int) -> None:
+    """What the colours of a panel stand for, above it."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=6.5, borderaxespad=0.2, handlelength=1.1,
-        handletextpad=0.4, columnspacing=0.9,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=6, borderaxespad=0.2,
+        handlelength=1.0, handletextpad=0.3, columnspacing=0.8, labelspacing=0.2, borderpad=0.1,
     )  # fmt: skip
 
 
@@ -50,13 +56,14 @@ def _marks(axes: Axes, shares: Mapping[str, Mapping[str, float]], lines: int) ->
     for (part, colour), marker in zip(PARTS.items(), MARKERS, strict=False):
         values = list(shares.get(part, {}).values())
         axes.plot(
-            values, range(len(values)), linestyle="", marker=marker, markersize=4, color=colour, label=part,
-            markeredgecolor="white", markeredgewidth=0.5,
+            values, range(len(values)), linestyle="", marker=marker, markersize=3.2, color=colour, label=part,
+            markeredgecolor="white", markeredgewidth=0.4,
         )  # fmt: skip
     axes.set_yticks(range(lines), [""] * lines)
     axes.set_ylim(lines - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel("present, % of the part")
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel("present, % of the part", fontsize=6)
 
 
 def overlap_text(manifest: Mapping[str, Any]) -> str:
@@ -124,29 +131,35 @@ def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any
             for preset, parts in manifest["splits"].items()
         }
         shares_of_parts = prevalence(manifest, findings) if findings else {}
-        rows = max(len(findings), len(splits), 2)
-        widths = [1.3, 0.8, 1] if shares_of_parts else [1.3, 1]
-        size = (2.9 * sum(widths) + 1, 0.19 * rows + 1.7)
-        figure, grid = subplots(1, len(widths), size, gridspec_kw={"width_ratios": widths})
-        labels, parts = grid[0, 0], grid[0, -1]
-        if findings:
-            total = {name: sum(states.values()) for name, states in findings.items()}
-            shares = {n: {state: 100 * c / total[n] for state, c in s.items()} for n, s in findings.items()}
-            _bars(labels, shares, STATES, rows)
-            labels.set_xlabel("% of the images")
-            if shares_of_parts:
-                _marks(grid[0, 1], shares_of_parts, rows)
-        else:
-            labels.set_axis_off()
-            labels.text(0, 0.5, "no labels", color=NEUTRAL)
-        _bars(parts, splits, PARTS, rows)
-        parts.set_xlabel("images")
+        above = ["labels", "balance" if shares_of_parts else "labels"]
+        heights = [max(len(findings), 1), len(splits)]
+        ratios = {"width_ratios": [1.25, 1], "height_ratios": heights}
         people = "" if counts["patients"] is None else f", {counts['patients']} patients"
         sizes = f"{counts['images']} images{people}, {counts['reports']} reports, {counts['boxes']} boxes, "
         sizes += f"{counts['images_with_masks']} images with masks."
-        lines = [sizes, *overlap_text(manifest).splitlines(), *shared_text(dataset, leaks).splitlines()]
-        width = int(LETTERS * size[0])
-        heading(figure, text, simulated, "\n".join(textwrap.fill(line, width) for line in lines))
+        words = [sizes, *overlap_text(manifest).splitlines(), *shared_text(dataset, leaks).splitlines()]
+        caption = caption_text("\n".join(words), WIDTH)
+        size = (WIDTH, LINE * sum(heights) + CAPTION_LINE * (caption.count("\n") + 1) + AROUND)
+        figure, panels = pyplot.subplot_mosaic(
+            [above, ["splits", "splits"]], figsize=size, layout="constrained", gridspec_kw=ratios
+        )
+        labels, parts = panels["labels"], panels["splits"]
+        if findings:
+            total = {name: sum(states.values()) for name, states in findings.items()}
+            shares = {n: {state: 100 * c / total[n] for state, c in s.items()} for n, s in findings.items()}
+            _bars(labels, shares, STATES)
+            _key(labels, 2)
+            labels.set_xlabel("% of the images")
+            if shares_of_parts:
+                _marks(panels["balance"], shares_of_parts, len(findings))
+                _key(panels["balance"], 2)
+        else:
+            labels.set_axis_off()
+            labels.text(0, 0.5, "no labels", color=NEUTRAL)
+        _bars(parts, splits, PARTS)
+        _key(parts, 3)
+        parts.set_xlabel("images")
+        heading(figure, text, simulated, caption)
         save(figure, out)
 
 

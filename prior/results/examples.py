@@ -11,12 +11,9 @@ from prior.metrics.arrays import Bools
 from prior.metrics.rows import method_labels
 from prior.results.atlas import prototype_atlas
 from prior.results.boxes import detection_examples
-from prior.results.cases import bare, draw_cases, draw_nothing, load_cases
-from prior.results.panels import heading, subplots
-from prior.results.style import INK, NEUTRAL, PALETTE, figure_style, save
-
-MAX_QUERIES = 3
-MAX_FINDINGS = 3
+from prior.results.cases import draw_cases, load_cases
+from prior.results.retrieved import retrieval_examples
+from prior.results.style import PALETTE
 
 
 def _outline(axes: Any, mask: Bools, colour: str) -> None:
@@ -59,84 +56,6 @@ def grounding_examples(files: Mapping[str, Path], prepared: Path, simulated: boo
 
     text = "Grounding: heat map of the finding's phrases, true outline blue"
     draw_cases(load_cases(files, ("images", "heat", "truth")), draw, text, simulated, out)
-
-
-def finding_text(labels: Mapping[str, float]) -> str:
-    """Present findings of a study in words, at most three; never report text."""
-    present = [name.replace("_", " ") for name, value in labels.items() if value == 1]
-    shown = present[:MAX_FINDINGS] + (
-        [f"+{len(present) - MAX_FINDINGS}"] if len(present) > MAX_FINDINGS else []
-    )
-    return "\n".join(shown) or "none"
-
-
-def _study_findings(prepared: Path) -> dict[str, str]:
-    labels = pd.read_parquet(prepared / "labels.parquet").set_index("image_id")
-    studies = pd.read_parquet(prepared / "images.parquet").set_index("image_id")["study_id"].astype(str)
-    grouped = labels.groupby(studies.reindex(labels.index)).max()
-    return {
-        str(study): finding_text({str(k): v for k, v in row.items()}) for study, row in grouped.iterrows()
-    }
-
-
-def retrieval_examples(files: Mapping[str, Path], prepared: Path, simulated: bool, out: Path) -> None:
-    """Draw query images and, for every method, the findings of the five reports that it ranks first.
-
-    Args:
-        files: method → `.npz` with `images` uint8 [n, H, W], `study_id` [n] and `top` [n, 5], study ids by
-            rank; queries are the same for all methods.
-        prepared: folder of the prepared data set (`images.parquet`, `labels.parquet`).
-        simulated: puts the warning into the title.
-        out: path without suffix.
-    """
-    text = "Retrieval: query image, and findings of the five reports ranked first"
-    if not files:
-        draw_nothing(text, simulated, out)
-        return
-    found = {method: np.load(path, allow_pickle=False) for method, path in files.items()}
-    first = next(iter(found.values()))
-    images, studies = first["images"][:MAX_QUERIES], first["study_id"][:MAX_QUERIES].astype(str)
-    findings = _study_findings(prepared)
-    height = max(0.3 * len(files) + 0.35, 1.5)
-    with figure_style():
-        ratios = {"width_ratios": [1.5, 8]}
-        figure, grid = subplots(len(images), 2, (9.5, height * len(images) + 0.6), gridspec_kw=ratios)
-        for number, ((picture, cells), image, own) in enumerate(zip(grid, images, studies, strict=True)):
-            picture.imshow(image, cmap="gray", vmin=0, vmax=255)
-            picture.set_title(findings.get(own, "").replace("\n", ", "), fontsize=6.5)
-            bare(picture)
-            ranked = {method: archive["top"][number].astype(str) for method, archive in found.items()}
-            _ranked_findings(cells, ranked, own, findings)
-        heading(figure, text, simulated, "Green: same findings as the query; bold: its own report.")
-        save(figure, out)
-
-
-def _two_lines(text: str) -> str:
-    """Findings, one a line, set in at most two lines."""
-    names = text.split("\n")
-    half = -(-len(names) // 2)
-    return "\n".join(filter(None, [", ".join(names[:half]), ", ".join(names[half:])]))
-
-
-def _ranked_findings(
-    axes: Any, ranked: Mapping[str, np.ndarray], own: str, findings: Mapping[str, str]
-) -> None:
-    """Methods as rows, ranks as columns, the findings of the study at each rank as text."""
-    for line, studies in enumerate(ranked.values()):
-        for column, study in enumerate(studies):
-            same = findings.get(study, "") == findings.get(own, "")
-            axes.text(
-                column, line, _two_lines(findings.get(study, "")),
-                ha="center", va="center", fontsize=5.5, color=PALETTE[2] if same or study == own else INK,
-                weight="bold" if study == own else "normal",
-            )  # fmt: skip
-    bare(axes)
-    columns = max((len(studies) for studies in ranked.values()), default=0)
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(len(ranked) - 0.5, -0.5)
-    axes.set_xticks(range(columns), [f"{rank}." for rank in range(1, columns + 1)], color=NEUTRAL)
-    axes.set_yticks(range(len(ranked)), list(ranked))
-    axes.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False)
 
 
 DRAW: dict[str, Callable[[Mapping[str, Path], Path, bool, Path], None]] = {

@@ -13,48 +13,57 @@ from PIL import Image
 
 from prior.metrics.rows import BASELINES
 from prior.results.marks import BEST, NOT_WORSE, read_cell
-from prior.results.style import GRID, INK, SHARES, WIDTH
+from prior.results.style import GRID, INK, SHARES
 
 BASELINE_LABELS = {name.replace("_", " ") for name in BASELINES}
-PICTURE_WIDTH = 900
-PICTURE_QUALITY = 55
-CELL = re.compile(r"^(\S+) (\[.*\])$")
+PICTURE_WIDTH = 800
+"""Pixels: more than a column of the page has on a phone, and enough for a sharp one on a desk."""
+PICTURE_QUALITY = 50
+CELL = re.compile(r"^(\S+(?= \[)|[\d.]+(?= [±(])) ([\[±(].*)$")
+"""A value, and behind it an interval, its half width or a rank."""
 NUMBER = re.compile(r"^(< )?[-–.\d]*$")
 # Matplotlib writes six decimals of a point; labels of the figures have at most three.
 FINE = re.compile(r"(\.\d\d)\d\d+")
 METADATA = re.compile(r"<metadata>.*?</metadata>|\n *(?=<)", re.DOTALL)
 UNUSED_ID = re.compile(r' id="[A-Za-z2.]+_\d+"')
-DRAWN_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
 STYLE = re.compile(r' style="([^"]*)"')
 USED_ID = re.compile(r'((?:id="|#))(?=[a-z][0-9a-f]{10}\b)')
 
 
-def inline_figure(path: Path, name: str) -> str:
-    """SVG as markup whose ink follows the reader's colour scheme; PNG, made small, as a WebP data address.
+def inline_figure(stem: Path, name: str) -> str:
+    """The smaller one of `<stem>.svg` and `<stem>.png` as markup.
+
+    Line drawings are smaller, and sharper, as SVG; radiographs as pictures.
 
     Args:
-        path: the picture.
+        stem: path without suffix.
         name: what it shows, for readers who do not see it.
     """
-    words = html.escape(name)
-    if path.suffix == ".svg":
-        markup = path.read_text(encoding="utf-8")
-        markup = UNUSED_ID.sub("", METADATA.sub("", markup[markup.index("<svg") :]))
-        # Equal shapes of several figures have equal ids, and one that is hidden draws nothing for the others.
-        markup = USED_ID.sub(rf"\g<1>f{zlib.crc32(path.stem.encode()):x}", FINE.sub(r"\1", markup))
-        narrow = (width := DRAWN_WIDTH.search(markup)) and float(width[1]) <= 72 * WIDTH + 1
-        kind = ' class="column"' if narrow else ""
-        markup = markup.replace("<svg ", f'<svg role="img" aria-label="{words}"{kind} ', 1)
-        for number, colour in enumerate(SHARES):
-            markup = markup.replace(colour, f"var(--share-{number})")
-        return markup.replace(INK, "currentColor").replace(GRID, "var(--line)")
-    with Image.open(path) as picture:
+    drawing, picture = (make(stem, name) for make in (vector_figure, raster_figure))
+    return drawing if len(STYLE.sub("", drawing)) <= len(picture) else picture
+
+
+def vector_figure(stem: Path, name: str) -> str:
+    """`<stem>.svg` as markup whose ink follows the reader's colour scheme."""
+    markup = stem.with_suffix(".svg").read_text(encoding="utf-8")
+    markup = UNUSED_ID.sub("", METADATA.sub("", markup[markup.index("<svg") :]))
+    # Equal shapes of several figures have equal ids, and one that is hidden draws nothing for the others.
+    markup = USED_ID.sub(rf"\g<1>f{zlib.crc32(stem.name.encode()):x}", FINE.sub(r"\1", markup))
+    markup = markup.replace("<svg ", f'<svg role="img" aria-label="{html.escape(name)}" ', 1)
+    for number, colour in enumerate(SHARES):
+        markup = markup.replace(colour, f"var(--share-{number})")
+    return markup.replace(INK, "currentColor").replace(GRID, "var(--line)")
+
+
+def raster_figure(stem: Path, name: str) -> str:
+    """`<stem>.png`, made small, as a WebP data address."""
+    with Image.open(stem.with_suffix(".png")) as picture:
         small = picture.convert("RGB")
-    small.thumbnail((PICTURE_WIDTH, 10 * PICTURE_WIDTH))
+    small.thumbnail((PICTURE_WIDTH, 10 * PICTURE_WIDTH), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=PICTURE_QUALITY)
+    small.save(buffer, "WEBP", quality=PICTURE_QUALITY, method=6)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{words}" src="data:image/webp;base64,{data}">'
+    return f'<img alt="{html.escape(name)}" src="data:image/webp;base64,{data}">'
 
 
 def share_styles(figures: Sequence[str]) -> tuple[list[str], str]:

@@ -17,6 +17,8 @@ from prior.results.beside import beside_published
 from prior.results.compared import ablation_tables, difference_tables, rank_tables, subgroup_tables
 from prior.results.html import html_table, inline_figure, share_styles
 from prior.results.leaderboard import leaderboard_rows, payload
+from prior.results.lovt_table import HEADING, NOTES, lovt_rows, lovt_tables, read_omitted, refusals
+from prior.results.paper_forms import PAPER_NOTES, paper_forms, paper_tables
 from prior.results.provenance import data_table, facts, knob_tables, parameters_text, run_table
 from prior.results.tables import (
     ABLATION_NOTE,
@@ -28,13 +30,11 @@ from prior.results.tables import (
     subgroup_notes,
 )
 from prior.results.view import SIMULATED_NOTE, headline, load_view, title
-from prior.results.wide import headline_table, parts, protocol_tables, task_tables, with_row_marks
+from prior.results.wide import headline_table, parts, pivot, protocol_tables, task_tables, with_row_marks
 
 FOLDER = Path(__file__).parent
 LIBRARY = "vendor/datatables.net-3.1.5/dataTables.min.js"
 """The table library (MIT, licence beside it); another version is another path, so the page is made anew."""
-LARGEST_SVG = 100_000
-"""Bytes from which a figure (pictures, or a figure of very many methods) is shown as a raster picture."""
 SHOWN_BY_FINDING = ("auroc",)
 CAPTIONS = {
     "headline": "Dot: mean over seeds; line: 95 % interval over patients and seeds; dashed: no encoder.",
@@ -63,13 +63,9 @@ class Section:
 def _figures(folder: Path, captions: Mapping[str, str], simulated: bool) -> list[dict[str, str]]:
     found = []
     for name, caption in captions.items():
-        path = folder / f"{name}.svg"
-        if path.exists():
-            # Losses are many figures: as SVG they would be half of the page.
-            large = path.stat().st_size > LARGEST_SVG or name.startswith("pretraining")
-            path = path.with_suffix(".png") if large else path
+        if (folder / f"{name}.svg").exists():
             words = title(name.replace("_", " "), simulated)
-            found.append({"content": inline_figure(path, words), "caption": caption})
+            found.append({"content": inline_figure(folder / name, words), "caption": caption})
     return found
 
 
@@ -141,6 +137,26 @@ def _place(name: str, view: pd.DataFrame) -> str:
     return name
 
 
+def papers_section(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Section:
+    """The cells in the forms of papers, and where all of LoVT's tasks were run, those in LoVT's."""
+    simulated = bool(view["simulated"].any())
+    lines = [*PAPER_NOTES, *mark_notes(view.assign(published=""))]
+    section = Section("papers", "As in papers", title("In the forms of papers", simulated), lines)
+    if with_lovt18:
+        omitted = read_omitted(results)
+        rows = lovt_rows(view, omitted)
+        section.notes += [f"{HEADING}. {note}" for note in (*NOTES, *refusals(omitted))]
+        links = pivot(rows, "column", "row")
+        for name, wide in lovt_tables(rows).items():
+            own = links.reindex(columns=wide.columns).fillna("")
+            section.tables += _split(f"{HEADING} · {name}", wide, own, simulated)
+    forms = paper_forms(view, pd.read_csv(results / "tables" / "ranks.csv"))
+    for name, wide in paper_tables(forms).items():
+        # Percent are no text of the leaderboard; the same cells open their runs in the tabs of the tasks.
+        section.tables += [_table(name, html_table(part, "method"), simulated) for part in parts(wide)]
+    return section
+
+
 def _protocols(view: pd.DataFrame, settings: Mapping[str, Any]) -> Section:
     simulated = bool(view["simulated"].any())
     lines = ["Every knob that an evaluation reads, its value, and where the value comes from."]
@@ -205,6 +221,7 @@ def page(results: Path, settings: Mapping[str, Any] | None = None, prepared: Pat
     groups = subgroup_tables(read_subgroups(results / "tables"))
     sections += [_task(view, differences, task, results / "plots", groups) for task in present]
     sections += [_ablations(view, results)] if settings.get("ablations") else []
+    sections += [papers_section(view, results, bool(settings.get("lovt18")))]
     sections += [_protocols(view, settings), *_data(view, settings, results, prepared)]
     sections += [_provenance(view, settings, results)]
     figures = [figure for section in sections for figure in section.figures]

@@ -177,8 +177,13 @@ def heading(figure: Figure, text: str, simulated: bool, caption: str = "") -> No
     words = wrapped(title(text, simulated), _title_letters(figure))
     figure.suptitle(words, x=0.01, ha="left", fontsize=7, weight="bold")
     if caption:
-        below = wrapped(caption, round(23.5 * figure.get_figwidth()))
+        below = caption_text(caption, figure.get_figwidth())
         figure.supxlabel(below, x=0.01, ha="left", fontsize=6, style="italic")
+
+
+def caption_text(caption: str, width: float) -> str:
+    """A caption in lines that a figure of `width` inches has room for."""
+    return wrapped(caption, round(23.5 * width))
 
 
 def _title_letters(figure: Figure) -> int:

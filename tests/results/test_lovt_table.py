@@ -11,8 +11,11 @@ from prior import params
 from prior.graph import Graph
 from prior.metrics.rows import AGGREGATED_COLUMNS, TEXT_COLUMNS
 from prior.protocols import load_protocol
+from prior.results.beside import beside_published
 from prior.results.collect import OMITTED_COLUMNS
-from prior.results.lovt_table import AVERAGE, lovt_csv, lovt_rows, lovt_tables, lovt_tasks, refusals
+from prior.results.leaderboard import leaderboard_rows
+from prior.results.lovt_table import AVERAGE, HEADING, lovt_csv, lovt_rows, lovt_tables, lovt_tasks, refusals
+from prior.results.page import papers_section
 from prior.results.tables import Document, _columns
 from prior.results.view import load_view
 
@@ -173,3 +176,25 @@ def test_the_document_says_that_the_data_are_simulated(tmp_path: Path) -> None:
     Document("lovt18", "LoVT's localized tasks", [], found, bool(rows["simulated"].any())).write(tmp_path)
     for suffix in ("md", "tex"):
         assert "SIMULATED DATA" in (tmp_path / f"lovt18.{suffix}").read_text()
+
+
+def test_the_page_shows_the_table_with_its_cells_opening_their_runs(tmp_path: Path) -> None:
+    folder = results(tmp_path / "a", ("convirt", "rsna_frozen_1"))
+    (folder / "tables").mkdir(exist_ok=True)
+    columns = ["block", "tasks", "method", "variant", "pretraining_data"]
+    pd.DataFrame(columns=columns).to_csv(folder / "tables" / "ranks.csv", index=False)
+    omitted(("convirt", "rsna_frozen_1")).to_csv(folder / "omitted.csv", index=False)
+    view = leaderboard_rows(beside_published(load_view(folder / "results.csv")))
+    section = papers_section(view, folder, with_lovt18=True)
+    shown = [table for table in section.tables if HEADING in table["title"]]
+    assert all(table["title"].startswith("SIMULATED DATA") for table in shown)
+    content = "".join(table["content"] for table in shown)
+    assert content.count("refused") == 1
+    assert AVERAGE in content
+    opened = re.findall(r'data-row="(\d+)">(?:<strong>)?([\d.]+)', content)
+    assert len(opened) == 18 * len(VALUES) - 1
+    values = view.set_index("row")["value"]
+    assert all(float(text) == pytest.approx(values[row], abs=5e-4) for row, text in opened)
+    assert any("Refused" in note for note in section.notes)
+    without = papers_section(view, folder, with_lovt18=False)
+    assert not any(HEADING in table["title"] for table in without.tables)

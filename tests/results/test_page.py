@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from prior.metrics.rows import METHOD_COLUMNS, SETTING_COLUMNS, read_rows
 from prior.protocols import load_sources
-from prior.results.html import html_table, inline_figure, share_styles
+from prior.results.html import html_table, inline_figure, share_styles, vector_figure
 from prior.results.leaderboard import machine_text
 from prior.results.provenance import knob_tables
 from prior.results.view import load_view, value_text
@@ -143,11 +145,20 @@ def test_ids_of_two_figures_do_not_meet(tmp_path: Path) -> None:
     texts = []
     for name in ("a", "b"):
         (tmp_path / f"{name}.svg").write_text(markup)
-        texts.append(inline_figure(tmp_path / f"{name}.svg", "words"))
+        texts.append(vector_figure(tmp_path / name, "words"))
         (found,) = re.findall(r'id="([^"]+)"', texts[-1])
         assert f"url(#{found})" in texts[-1]
     assert texts[0] != texts[1]
     assert 'aria-label="words"' in texts[0]
+
+
+def test_the_smaller_one_of_drawing_and_picture_is_shown(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (tmp_path / "a.svg").write_text('<svg viewBox="0"/>')
+    assert inline_figure(tmp_path / "a", "words").startswith('<svg role="img" aria-label="words"')
+    (tmp_path / "a.svg").write_text(f'<svg viewBox="0"><path d="{"M 1 1" * 2000}"/></svg>')
+    assert inline_figure(tmp_path / "a", "words").startswith('<img alt="words" src="data:image/webp;base64,')
 
 
 def test_styles_are_named_once() -> None:
@@ -158,12 +169,13 @@ def test_styles_are_named_once() -> None:
 
 
 def test_marks_and_order_of_cells() -> None:
-    frame = pd.DataFrame({"x": ["**0.8 [0.7, 0.9]**", "0.7 [0.6, 0.8] †", "< .001", "–"]}, index=list("abcd"))
-    rows = pd.DataFrame({"x": ["0", "1", "", ""]}, index=list("abcd"))
+    cells = ["**0.8 [0.7, 0.9]**", "0.7 [0.6, 0.8] †", "< .001", "–", "9.5 ± 2.1 (3)"]
+    frame = pd.DataFrame({"x": cells}, index=list("abcde"))
+    rows = pd.DataFrame({"x": ["0", "1", "", "", ""]}, index=list("abcde"))
     text = html_table(frame, "method", rows)
     assert '<button type="button" class="open" data-row="0"><strong>0.8</strong> ' in text
     assert "0.7<sup>†</sup>" in text
-    assert re.findall(r'data-order="([^"]*)"', text) == ["0.8", "0.7", ".001", ""]
+    assert re.findall(r'data-order="([^"]*)"', text) == ["0.8", "0.7", ".001", "", "9.5"]
 
 
 @pytest.mark.parametrize(

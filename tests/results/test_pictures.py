@@ -1,23 +1,19 @@
 """ROC curves, calibration, single seeds and data cards: what is drawn, by hand on small inputs."""
 
-import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import write_predictions, write_training_log
+from synthetic import write_predictions
 
 from prior.data.files import write_json
 from prior.metrics.classification import auroc
 from prior.metrics.rows import read_rows
-from prior.results.cards import data_card, data_cards, overlap_text, prevalence
+from prior.results.cards import data_card, data_cards, overlap_text, prevalence, shared_text
 from prior.results.names import has_curves
-from prior.results.plots import plots
 from prior.results.roc import GRID_POINTS, curve_arrays, reliability, roc, roc_figures
 from prior.results.seeds import seed_values
-from prior.results.style import WIDTH
 
 SHARED = {"patients": {"train-test": 2, "train-validation": 0}, "studies": {"train-test": 0}}
 
@@ -132,7 +128,9 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
     data_cards(tmp_path / "prepared", ["chexpert"], tmp_path)
     text = (tmp_path / "data_chexpert.svg").read_text()
     assert all(word in text for word in ("SIMULATED DATA", "Edema", "strict", "2 patients (train-test)"))
-    assert "Pre-training on plus (official) has of test strict: 3 patients, 1 near duplicate images." in text
+    line = "Pre-training on plus (official) has of test strict: 3 patients, 1 near duplicate images."
+    assert shared_text("chexpert", {"pretraining": [SEEN], "evaluations": []}) == line
+    assert "Pre-training on plus (official)" in text
     assert "present, % of the part" not in text
     for part, positives in (("train", 3), ("test", 1)):
         manifest["splits"]["strict"][part]["positives"] = {"Edema": positives}  # type: ignore[index]
@@ -142,17 +140,3 @@ def test_data_cards_say_what_is_shared(tmp_path: Path) -> None:
     }
     data_card("chexpert", manifest, {"pretraining": [], "evaluations": []}, tmp_path / "balanced")
     assert "present, % of the part" in (tmp_path / "balanced.svg").read_text()
-
-
-def test_letters_are_readable_at_the_width_of_a_column(shown: Path, tmp_path: Path) -> None:
-    """SVG keeps text as text: printed 3.4 inches wide, no letter of a figure is smaller than 6 points."""
-    shutil.copytree(shown, tmp_path / "results")
-    plots(tmp_path / "results", [write_training_log(tmp_path, "prior", ["global_itc", "local_text"])])
-    drawn = sorted((tmp_path / "results" / "plots").glob("*.svg"))
-    names = {path.stem.split("_")[0] for path in drawn}
-    assert {"headline", "gains", "forest", "gain", "ranks", "seeds", "task", "pretraining"} <= names
-    for path in drawn:
-        text = path.read_text()
-        width = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', text)[1])  # type: ignore[index]
-        sizes = [float(size) for size in re.findall(r"font(?:-size)?:[^;\"]*?([\d.]+)px", text)]
-        assert min(sizes) * 72 * WIDTH / width >= 6 - 1e-6, path.name

@@ -321,7 +321,7 @@ def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None
     page(results)
     text = (results / "index.html").read_text()
     assert len(text.encode()) < 2 * 2**20
-    assert text.count("<section") == 9
+    assert text.count("<section") == 10
     assert 'src="http' not in text
     assert "<link" not in text
     assert "This checkpoint, not this objective" in text
