@@ -171,7 +171,7 @@ def _head(
         own = f"{target}.{place}."
         if kind in ("relu", "gelu"):
             layers.append(HeadLayer(kind=kind))
-        elif kind in ("linear", "matrix"):
+        elif kind == "linear" or kind == "matrix":
             # A convolution of one pixel is a linear map.
             weight = _weight(file, name if kind == "matrix" else f"{name}.weight", layout).flatten(1)
             weight = weight.T if kind == "matrix" else weight
