@@ -15,7 +15,8 @@ from prior.results.contamination import describe
 from prior.tasks import grounding, retrieval, zero_shot
 from prior.tasks import prompts as prompt_files
 from prior.tasks.base import Cell
-from tests.importing.pairs import PAIRS, WORDS
+from tests.importing.pairs import PAIRS
+from tests.importing.towers import WORDS
 from tests.tasks.stub import dataset, protocol
 
 CELL = Cell(None, 0)

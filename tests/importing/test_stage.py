@@ -19,8 +19,9 @@ from prior.graph import BUNDLE_FILES, Graph
 from prior.importing.contamination import contamination
 from prior.methods import imported
 from prior.tasks.embeddings import Embedder
-from tests.importing.pairs import PAIRS, REPORTS, WORDS
+from tests.importing.pairs import PAIRS
 from tests.importing.sources import SOURCES
+from tests.importing.towers import REPORTS, WORDS
 
 PROJECT = Path(__file__).parents[2]
 

@@ -1,5 +1,7 @@
 """Imported embeddings of images and texts are those of the release's forward pass."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -9,6 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn import functional as F
 
 from prior.errors import InputError
+from prior.export.text_folder import write_text_encoder
 from prior.importing.encoder import import_encoder
 from prior.importing.recognise import LAYOUTS
 from prior.importing.settings import ImportSettings
@@ -17,7 +20,8 @@ from prior.importing.text_side import import_text
 from prior.importing.text_tokenizer import ENDS, tokenizer_for
 from prior.methods.base import ReportTokens
 from prior.reports.tokens import encode_texts
-from tests.importing.pairs import PAIRS, REPORTS, WORDS, clip, on_swin
+from tests.importing.pairs import PAIRS, clip, on_swin
+from tests.importing.towers import REPORTS, WORDS
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,13 @@ def test_embeddings_of_clip(layout, clip_tokenizer):
     assert ids.max() < size
     assert len(ids) > 20
     compare(layout, clip(size), tokenizer)
+
+
+def test_a_text_encoder_of_clip_is_not_exported(clip_tokenizer, tmp_path):
+    found = imported("clip", clip(clip_tokenizer[1]))
+    bundle = SimpleNamespace(path=tmp_path, method=lambda: found.method)
+    with pytest.raises(InputError, match="was imported and is no BERT"):
+        write_text_encoder(bundle, tmp_path / "text_encoder")
 
 
 def test_every_text_side_is_tried():
