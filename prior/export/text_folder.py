@@ -37,7 +37,7 @@ def write_text_encoder(bundle: Bundle, folder: Path) -> None:
     encoder = method.text_encoder
     if not isinstance(encoder, TextEncoder):
         raise InputError(
-            f"{bundle.path}: the text encoder was imported and is no BERT; use the release's own files instead"
+            f"{bundle.path}: the text encoder was imported and is no BERT; use the release's own files"
         )
     encoder.network.save_pretrained(folder)
     _fast_tokenizer(portable_tokenizer(bundle.tokenizer()), encoder.config.max_tokens).save_pretrained(folder)
