@@ -194,11 +194,17 @@ def import_checkpoint(
     size: Annotated[
         int | None, typer.Option(min=16, help="Side of the images.", show_default="as it was trained")
     ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Its file, folder or hub name; with it, the text side comes too.")
+    ] = None,
+    text_checkpoint: Annotated[
+        Path | None, typer.Option(help="File of the text side, where the release has one of its own.")
+    ] = None,
 ) -> None:
-    """Turn the image encoder of a checkpoint into a bundle, and say what was recognised."""
+    """Turn a checkpoint into a bundle, and say what was recognised."""
     from prior.importing.stage import import_file
 
-    import_file(checkpoint, out, layout, encoder, size)
+    import_file(checkpoint, out, layout, encoder, size, tokenizer, text_checkpoint)
 
 
 @app.command()

@@ -70,7 +70,7 @@ class Graph:
             for bundle, (settings, _) in self.bundles.items()
             if task in (None, evaluation.task)
             and (evaluation.methods is None or settings.method in evaluation.methods)
-            and not (evaluation.task in TEXT_TASKS and settings.method in WITHOUT_TEXT)
+            and (evaluation.task not in TEXT_TASKS or _reads_text(settings))
         ]
 
     def data_files(self) -> list[str]:
@@ -178,10 +178,16 @@ class Graph:
         """Arguments of one import; nothing that only trainings read, so that they do not make it stale."""
         settings, seed = self.bundles[bundle]
         own = settings.model_dump(include={"method", "variant", "settings"})
-        checkpoint = str(self.project / str(own["settings"].get("checkpoint")))
+        files = {"checkpoint": str(self.project / str(own["settings"].get("checkpoint")))}
+        text, tokenizer = (own["settings"].get(key) for key in ("text_checkpoint", "tokenizer"))
+        if text:
+            files["text_checkpoint"] = str(self.project / text)
+        # A name that is no path here is left as it is: it may name a tokenizer of the hub.
+        if tokenizer and (self.project / tokenizer).exists():
+            files["tokenizer"] = str(self.project / tokenizer)
         return {
             **own,
-            "settings": {**own["settings"], "checkpoint": checkpoint},
+            "settings": {**own["settings"], **files},
             "seed": seed,
             "image": self.params.image.model_dump(),
             "bundle": bundle,
@@ -337,7 +343,9 @@ class Graph:
             if settings.method == "imagenet":
                 wanted.append((f"method_settings.{name}.settings.weights", settings.settings.get("weights")))
             if settings.method == IMPORTED:
-                self._check_checkpoint(name, settings.settings.get("checkpoint"))
+                self._check_checkpoint(name, "checkpoint", settings.settings.get("checkpoint"))
+                if text := settings.settings.get("text_checkpoint"):
+                    self._check_checkpoint(name, "text_checkpoint", text)
         for key, weights in wanted:
             if weights is None:
                 raise InputError(
@@ -347,10 +355,10 @@ class Graph:
             if weights != HUB:
                 check_weights(self.project / weights, key)
 
-    def _check_checkpoint(self, name: str, checkpoint: Any) -> None:
+    def _check_checkpoint(self, name: str, key: str, checkpoint: Any) -> None:
         if not checkpoint or not (self.project / str(checkpoint)).is_file():
             raise InputError(
-                f"method_settings.{name}.settings.checkpoint: {checkpoint} is not an existing file; give the "
+                f"method_settings.{name}.settings.{key}: {checkpoint} is not an existing file; give the "
                 "released checkpoint (docs/import.md), or take the method out of `methods`"
             )
 
@@ -363,6 +371,13 @@ class Graph:
                     f"datasets.{name}.root: the folder {self.raw_root(name)} does not exist; "
                     "give the folder that holds the raw download, or null to simulate"
                 )
+
+
+def _reads_text(settings: MethodSettings) -> bool:
+    """Whether the bundle has a text encoder: of a release, where its tokenizer is given."""
+    if settings.method == IMPORTED:
+        return settings.settings.get("tokenizer") is not None
+    return settings.method not in WITHOUT_TEXT
 
 
 PUBLISHED = Path(names.__file__).with_name("published.yaml")

@@ -30,11 +30,15 @@ def write_text_encoder(bundle: Bundle, folder: Path) -> None:
         folder: made if needed.
 
     Raises:
-        InputError: transformers computes something else than the bundle.
+        InputError: the text encoder is no BERT, or transformers computes something else than the bundle.
     """
     # Any: every method with text has one, but `Method` does not declare it.
     method: Any = bundle.method()
-    encoder: TextEncoder = method.text_encoder
+    encoder = method.text_encoder
+    if not isinstance(encoder, TextEncoder):
+        raise InputError(
+            f"{bundle.path}: the text encoder was imported and is no BERT; use the release's own files"
+        )
     encoder.network.save_pretrained(folder)
     _fast_tokenizer(portable_tokenizer(bundle.tokenizer()), encoder.config.max_tokens).save_pretrained(folder)
     _require_equal(encoder, bundle.tokenizer(), folder)

@@ -1,7 +1,7 @@
 """From the weights of a checkpoint to an image encoder that every task can use."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from statistics import fmean
@@ -88,7 +88,7 @@ def _trunk(
             unexpected.append(name)
     if unexpected:
         raise InputError(
-            f"{_recognised(layout)} {len(unexpected)} weights are no known part of it, {_some(unexpected)}; "
+            f"{recognised(layout)} {len(unexpected)} weights are no known part of it, {some(unexpected)}; "
             "name their beginnings in `left_out` if the image encoder does without them"
         )
     return trunk, left_out
@@ -108,7 +108,7 @@ def _config(
     patch = patch_size({key: tuple(value.shape) for key, value in trunk.items()})
     if patch and input_size % patch:
         raise InputError(
-            f"{_recognised(layout)} patches of {patch} px do not fill {input_size} px; set the image size to "
+            f"{recognised(layout)} patches of {patch} px do not fill {input_size} px; set the image size to "
             f"a multiple of {patch}, such as {patch * round(layout.size / patch)}"
         )
     stride = patch or (16 if layout.stages == 3 else settings.output_stride)
@@ -137,23 +137,32 @@ def _check(trunk: dict[str, Tensor], network: nn.Module, layout: Layout, name: s
     for key, value in wanted.items():
         if key.endswith("num_batches_tracked"):
             trunk.setdefault(key, value)
-    missing = [key for key in wanted if key not in trunk]
-    unexpected = [key for key in trunk if key not in wanted]
+    problems = differences(trunk, wanted, _resamples)
+    if problems:
+        raise InputError(
+            f"{recognised(layout)} it does not fit {name} (timm's names): {'; '.join(problems)}; give "
+            "`encoder` if the network is another one"
+        )
+
+
+def differences(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    fits: Callable[[str, Tensor, Tensor], bool] = lambda name, value, other: False,
+) -> list[str]:
+    """Say which weights are missing, unexpected or of another shape, unless `fits` says that it does."""
     shapes = [
-        f"{key} {tuple(trunk[key].shape)} instead of {tuple(value.shape)}"
+        f"{key} {tuple(found[key].shape)} instead of {tuple(value.shape)}"
         for key, value in wanted.items()
-        if key in trunk and trunk[key].shape != value.shape and not _resamples(key, trunk[key], value)
+        if key in found and found[key].shape != value.shape and not fits(key, found[key], value)
     ]
-    problems = [
-        f"{len(names)} weights {what}: {_some(names)}"
+    missing = [key for key in wanted if key not in found]
+    unexpected = [key for key in found if key not in wanted]
+    return [
+        f"{len(names)} weights {what}: {some(names)}"
         for what, names in [("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)]
         if names
     ]
-    if problems:
-        raise InputError(
-            f"{_recognised(layout)} it does not fit {name} (timm's names): {'; '.join(problems)}; give "
-            "`encoder` if the network is another one"
-        )
 
 
 def _resamples(name: str, value: Tensor, wanted: Tensor) -> bool:
@@ -180,9 +189,11 @@ def _resampled(trunk: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
     return found
 
 
-def _recognised(layout: Layout) -> str:
+def recognised(layout: Layout) -> str:
+    """Begin a message about a file of this layout."""
     return f"recognised as {layout.name}, {layout.title}:"
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Name the first of many."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -33,6 +33,19 @@ OPENAI_CLIP: Rules = (
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
 
+# CLIP's text transformer to that of transformers; queries, keys and values are split by `split`.
+OPENAI_CLIP_TEXT: Rules = (
+    (r"^token_embedding\.", "embeddings.token_embedding."),
+    (r"^positional_embedding$", "embeddings.position_embedding.weight"),
+    (r"^ln_final\.", "final_layer_norm."),
+    (r"^transformer\.resblocks\.", "encoder.layers."),
+    (r"\.ln_([12])\.", r".layer_norm\1."),
+    (r"\.attn\.in_proj_(weight|bias)$", r".self_attn.qkv_proj.\1"),
+    (r"\.attn\.out_proj\.", ".self_attn.out_proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+)
+
 TORCHVISION_VIT: Rules = (
     (r"^class_token$", "cls_token"),
     (r"^encoder\.pos_embedding$", "pos_embed"),
@@ -79,12 +92,30 @@ def renamed(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     """Return `state` under timm's names, with queries, keys and values joined and embeddings [1, N, D]."""
     found: dict[str, Tensor] = {}
     for name, value in state.items():
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
+        name = by_rules(name, rules)
         if name in ("cls_token", "pos_embed"):
             value = value.reshape(1, -1, value.shape[-1])
         found[name] = value
     return joined(found)
+
+
+def by_rules(name: str, rules: Rules) -> str:
+    """Apply `rules` to one name."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def split(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Part `self_attn.qkv_proj` along its outputs into `q_proj`, `k_proj` and `v_proj`."""
+    found: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if ".self_attn.qkv_proj." not in name:
+            found[name] = value
+            continue
+        for part, rows in zip("qkv", value.chunk(3), strict=True):
+            found[name.replace("qkv_proj", f"{part}_proj")] = rows
+    return found
 
 
 def joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

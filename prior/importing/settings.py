@@ -1,8 +1,8 @@
 """What a user may say about a checkpoint: `settings` of method `imported` in params.yaml."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from prior.importing.contamination import CORPORA, Part, Used
 from prior.importing.recognise import AUTO
@@ -37,6 +37,8 @@ class ImportSettings(BaseModel):
         std: grey standard deviation, likewise.
         left_out: beginnings of further names that do not belong to the image encoder.
         trained_on: corpora that replace the layout's.
+        tokenizer: file, folder or hub name; with it, the text side is imported too.
+        text_checkpoint: the file of the text side, where the release has one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,14 @@ class ImportSettings(BaseModel):
     std: float | None = Field(default=None, gt=0)
     left_out: list[str] = []
     trained_on: list[TrainedOn] | None = None
+    tokenizer: str | None = None
+    text_checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _text_needs_a_tokenizer(self) -> Self:
+        if self.text_checkpoint is not None and self.tokenizer is None:
+            raise ValueError("`text_checkpoint` needs `tokenizer`")
+        return self
 
     def corpora(self) -> list[dict[str, Any]] | None:
         """Return the user's `trained_on` as `bundle.json` holds it, None where the layout's counts."""

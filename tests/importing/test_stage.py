@@ -4,9 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from prior import params
@@ -16,7 +18,10 @@ from prior.errors import InputError
 from prior.graph import BUNDLE_FILES, Graph
 from prior.importing.contamination import contamination
 from prior.methods import imported
+from prior.tasks.embeddings import Embedder
+from tests.importing.pairs import PAIRS
 from tests.importing.sources import SOURCES
+from tests.importing.towers import REPORTS, WORDS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -58,6 +63,57 @@ def test_by_hand(checkpoint, tmp_path, caplog):
     said = caplog.text
     assert "recognised as mgca_vit, MGCA (ViT-B/16)" in said
     assert "of test_vit at 64 px, trained at 224 px; 2 left out" in said
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Both towers in MGCA's layout, and the folder of the tokenizer."""
+    folder = tmp_path_factory.mktemp("pair")
+    torch.save({"state_dict": PAIRS["mgca_vit"]().weights}, folder / "mgca.ckpt")
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    return folder
+
+
+def test_with_a_tokenizer_the_text_side_comes_too(both, tmp_path, caplog):
+    caplog.set_level("INFO")
+    out = tmp_path / "mgca"
+    size = ["--encoder", "test_vit", "--size", 64]
+    call("import", both / "mgca.ckpt", "--out", out, *size, "--tokenizer", both)
+    bundle = load_bundle(out)
+    assert bundle.has_text
+    assert (bundle.info.text.vocab_size, bundle.info.text.max_tokens) == (len(WORDS), 112)
+    assert "5 layers of width 64, 18 words, at most 112 tokens" in caplog.text
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
+    embedder = Embedder(bundle)
+    images, texts = embedder.images(pixels, np.arange(3)), embedder.texts(REPORTS)
+    assert (images.shape, texts.shape) == ((3, 48), (2, 48))
+    pair = PAIRS["mgca_vit"]()
+    with torch.inference_mode():
+        ids = torch.tensor(
+            [WORDS.index(word) for word in ["[CLS]", "the", "heart", "is", "large", "##r", ".", "[SEP]"]]
+        )
+        torch.testing.assert_close(texts[1:], functional.normalize(pair.text(ids)), atol=2e-2, rtol=0)
+    # The rows of every task carry the same mark.
+    assert contamination(bundle.info.settings["trained_on"], "mimic_cxr") == "labels"
+    call("import", both / "mgca.ckpt", "--out", tmp_path / "alone", *size)
+    assert not load_bundle(tmp_path / "alone").has_text
+    assert "image encoder alone, `tokenizer` adds the text side" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("layout", "own", "words"),
+    [
+        ("mgca_vit", {}, r"recognised as mgca_vit, .*: the file holds no text encoder"),
+        ("carzero", {}, r"recognised as carzero, .*: no text side of it can be imported, docs/import\.md"),
+        ("mgca_vit", {"tokenizer": None, "text_checkpoint": "x"}, "`text_checkpoint` needs `tokenizer`"),
+    ],
+)
+def test_a_text_side_that_is_not_there_is_said(layout, own, words, both, tmp_path):
+    path = tmp_path / "released.pth"
+    torch.save(SOURCES[layout]().weights, path)
+    with pytest.raises(InputError, match=words):
+        run(path, tmp_path / "b", **{"tokenizer": str(both), **own})
+    assert not (tmp_path / "b").exists()
 
 
 def settings(checkpoint, **own):
@@ -128,10 +184,10 @@ def test_a_checkpoint_is_not_pre_trained():
         imported.build({"checkpoint": "x"}, None, None)
 
 
-def with_imported(project, checkpoint, **pretraining):
+def with_imported(project, checkpoint, own=None, **pretraining):
     config = yaml.safe_load((PROJECT / "params.yaml").read_text())
     config["methods"] = ["random", "released"]
-    own = {"checkpoint": checkpoint, "layout": "auto"}
+    own = {"checkpoint": checkpoint, "layout": "auto", **(own or {})}
     config["method_settings"]["released"] = {"method": "imported", "variant": "mgca", "settings": own}
     config["pretraining"] |= pretraining
     return Graph(params.validate(config), project)
@@ -149,6 +205,23 @@ def test_one_line_of_params_brings_it_into_every_evaluation(tmp_path):
     assert graph.trained() == []
     assert not graph.has_variants()
     assert graph.code("pretrain", "imported-mgca-s0") != graph.code("pretrain", "random-default-s0")
+
+
+def test_with_a_tokenizer_it_gets_the_jobs_that_read_text(tmp_path):
+    (tmp_path / "mgca.ckpt").touch()
+    (tmp_path / "bert").mkdir()
+    graph = with_imported(tmp_path, "mgca.ckpt", {"tokenizer": "bert"})
+    jobs = {job.split("/")[0] for job in graph.jobs() if "imported" in job}
+    assert {"zero_shot", "retrieval", "grounding"} & set(graph.tasks()) <= jobs
+    assert {"zero_shot", "retrieval"} <= jobs
+    own = graph.pretrain_settings("imported-mgca-s0")["settings"]
+    assert own["tokenizer"] == str(tmp_path / "bert")
+    on_hub = with_imported(tmp_path, "mgca.ckpt", {"tokenizer": "emilyalsentzer/Bio_ClinicalBERT"})
+    own = on_hub.pretrain_settings("imported-mgca-s0")["settings"]
+    assert own["tokenizer"] == "emilyalsentzer/Bio_ClinicalBERT"
+    missing = with_imported(tmp_path, "mgca.ckpt", {"tokenizer": "bert", "text_checkpoint": "none.bin"})
+    with pytest.raises(InputError, match=r"settings\.text_checkpoint: none\.bin is not an existing"):
+        missing.check_weights()
 
 
 @pytest.mark.parametrize("checkpoint", [None, "none.ckpt"])
