@@ -47,7 +47,10 @@ def make(
     ).astype({"Common": float, "Rare": float})
     keys = "mimic:" + images["patient_id"]
     return (
-        make_split(preset, images, labels, keys, images["patient_id"].isin(held_out), seeds, placed),
+        pd.concat(
+            make_split(preset, images, labels, keys, images["patient_id"].isin(held_out), seeds, placed),
+            ignore_index=True,
+        ),
         images,
         labels,
     )
@@ -274,7 +277,7 @@ def test_a_leaky_recipe_leaks_and_has_the_sizes_of_the_peers():
         ("random-60-20-20", [16_010, 5337, 5337]),
         ("random-70-15-15", [18_678, 4003, 4003]),
     ):
-        made = make_split(
+        (made,) = make_split(
             f"{preset}-image", frame, frame, "rsna:" + frame["image_id"], frame["image_id"] == "", [0]
         )
         counts = made["split"].value_counts()
@@ -285,7 +288,7 @@ def test_the_stratified_recipe_spreads_positives():
     n = 1000
     images = pd.DataFrame({"image_id": [f"i{k:04d}" for k in range(n)]})
     labels = images.assign(Finding=(np.arange(n) < 200).astype(float))
-    split = make_split(
+    (split,) = make_split(
         "stratified-70-15-15-image", images, labels, "x:" + images["image_id"], images["image_id"] == "", [0]
     )
     share = split.merge(labels, on="image_id").groupby("split")["Finding"].mean()
