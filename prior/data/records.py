@@ -46,8 +46,10 @@ def keep_readable(
         {"source": str(source), "reason": f"image will not open: {reason}"}
         for source, reason in zip(raw.images["source"][~readable], bad["reason"].to_pylist(), strict=True)
     ]
-    good = facts.filter(pc.invert(lost)).to_pandas()
-    images = raw.images.assign(row=np.arange(len(facts)))[readable].reset_index(drop=True)
+    images = raw.images.assign(row=np.arange(len(facts)))
+    if len(bad):  # else nothing is copied
+        facts, images = facts.filter(pc.invert(lost)), images[readable].reset_index(drop=True)
+    good = facts.to_pandas()
     for name in ("height", "width"):
         images[name] = good[name].to_numpy(dtype=int)
     for name in ("view", "sex", "age"):

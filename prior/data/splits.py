@@ -183,8 +183,9 @@ def _assign(
 ) -> pd.Series:
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
     if recipe in recipes.BY_IMAGE:
-        drawn = recipes.by_image(np.asarray(positive.any(axis=1)), *recipes.BY_IMAGE[recipe])
-        return pd.Series(drawn, index=images.index, dtype=object)
+        order = np.argsort(images["image_id"].to_numpy(dtype=str))
+        drawn = recipes.by_image(positive[order].any(axis=1), *recipes.BY_IMAGE[recipe])
+        return pd.Series(drawn, index=images.index[order], dtype=object).sort_index()
     if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
         return recipes.within_official(preset, images["official_split"])
     if preset in SEEDED:

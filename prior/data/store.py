@@ -21,13 +21,13 @@ FACTS = pa.schema(
     {
         "height": pa.int32(),
         "width": pa.int32(),
-        "sha256": pa.string(),
-        "perceptual": pa.string(),
-        "view": pa.string(),
-        "sex": pa.string(),
+        "sha256": pa.large_string(),
+        "perceptual": pa.large_string(),
+        "view": pa.large_string(),
+        "sex": pa.large_string(),
         "age": pa.float64(),
-        "error": pa.string(),
-        "reason": pa.string(),
+        "error": pa.large_string(),
+        "reason": pa.large_string(),
     }
 )
 
@@ -99,7 +99,8 @@ def decode(
         for i in starts
     )
     chunks = run_chunks(decode_chunk, tasks, len(starts), work, workers, "images")
-    return pa.Table.from_batches((pa.RecordBatch.from_pylist(chunk, FACTS) for chunk in chunks), FACTS)
+    batches = (pa.RecordBatch.from_pylist(chunk, FACTS) for chunk in chunks)
+    return pa.Table.from_batches(batches, FACTS).combine_chunks()
 
 
 def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
