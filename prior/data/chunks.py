@@ -3,10 +3,11 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,19 +16,24 @@ from prior.data.files import read_json, write_json
 from prior.errors import InputError
 
 Task = TypeVar("Task")
+AHEAD = 4
+"""Tasks per process that are under way."""
+
 log = logging.getLogger(__name__)
 
 
 def run_chunks(
-    work: Callable[[Task], Any], tasks: Sequence[Task], folder: Path, workers: int, label: str
-) -> list[Any]:
-    """Return `work(task)` of every task, in order.
+    work: Callable[[Task], Any], tasks: Iterable[Task], count: int, folder: Path, workers: int, label: str
+) -> Iterator[Any]:
+    """Yield `work(task)` of every task, in order, once all are done.
 
-    A result is kept as `<folder>/<label>-<i>.json` as soon as it is there and is not computed again.
+    A result is kept as `<folder>/<label>-<i>.json` as soon as it is there and is not computed again; few
+    tasks and one result are held at a time.
 
     Args:
         work: module-level function; it returns something JSON can hold.
         tasks: one per chunk.
+        count: how many tasks there are.
         folder: where finished results are kept; its name must identify the inputs.
         workers: processes; 1 runs here.
         label: what the progress bar and the files are called.
@@ -35,30 +41,37 @@ def run_chunks(
     Raises:
         InputError: a process was killed.
     """
-    paths = [folder / f"{label}-{i:06d}.json" for i in range(len(tasks))]
-    todo = [i for i, path in enumerate(paths) if not path.is_file()]
-    done = len(tasks) - len(todo)
+    paths = [folder / f"{label}-{i:06d}.json" for i in range(count)]
+    todo = {i for i, path in enumerate(paths) if not path.is_file()}
+    done = count - len(todo)
     if done:
-        log.info("%s: %d of %d parts are there from an earlier run", label, done, len(tasks))
-    with progress(label, len(tasks), done) as advance:
-        for i, result in _compute(work, tasks, todo, workers):
+        log.info("%s: %d of %d parts are there from an earlier run", label, done, count)
+    with progress(label, count, done) as advance:
+        left = ((i, task) for i, task in enumerate(tasks) if i in todo)
+        for i, result in _compute(work, left, min(workers, len(todo))):
             write_json(paths[i], result)
             advance()
-    return [read_json(path) for path in paths]
+    for path in paths:
+        yield read_json(path)
 
 
 def _compute(
-    work: Callable[[Task], Any], tasks: Sequence[Task], todo: list[int], workers: int
+    work: Callable[[Task], Any], tasks: Iterator[tuple[int, Task]], workers: int
 ) -> Iterator[tuple[int, Any]]:
-    if workers <= 1 or len(todo) <= 1:
-        for i in todo:
-            yield i, work(tasks[i])
+    if workers <= 1:
+        for i, task in tasks:
+            yield i, work(task)
         return
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("forkserver")) as pool:
-        futures: dict[Future[Any], int] = {pool.submit(work, tasks[i]): i for i in todo}
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        waiting: dict[Future[Any], int] = {}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while True:
+                for i, task in islice(tasks, AHEAD * workers - len(waiting)):
+                    waiting[pool.submit(work, task)] = i
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
         except BrokenProcessPool:
             raise InputError(
                 "a worker process was killed, most likely for want of memory; run again with fewer workers "

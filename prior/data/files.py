@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,3 +40,12 @@ def read_json(path: Path) -> Any:
 def digest(value: Any) -> str:
     """Return 16 hex digits that identify a JSON-serialisable `value`, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_each(values: Iterable[Any]) -> str:
+    """Return the `digest` of the list of `values`, of which only one is held at a time."""
+    hashed = hashlib.sha256(b"[")
+    for i, value in enumerate(values):
+        hashed.update(((", " if i else "") + json.dumps(value, sort_keys=True)).encode())
+    hashed.update(b"]")
+    return hashed.hexdigest()[:16]

@@ -2,25 +2,28 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from prior.data import records, store
-from prior.data.files import digest, write_json
+from prior.data.files import digest, digest_each, write_json
 from prior.data.geometry import FITS
-from prior.data.hashes import find_copies, signatures
+from prior.data.hashes import Copies, find_copies, signatures
 from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
 from prior.data.recipes import ROWS_LEAKY, by_table_rows
-from prior.data.schemas import columns, write_table
+from prior.data.schemas import columns, write_parts, write_table
 from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset
 from prior.datasets.published_lists import read_lists
 from prior.errors import InputError
+
+DESCRIBED = ("splits", "leaks", "exposed")
 
 
 def prepare(
@@ -67,7 +70,8 @@ def prepare(
     _require_images(raw, max_unreadable)
     work = _work_folder(raw, out, size, fits)
     facts = store.decode(
-        [raw.root / source for source in raw.images["source"]],
+        raw.root,
+        raw.images["source"].array,
         raw.load_pixels,
         size,
         {fit: work / f"images_{size}_{fit}.npy" for fit in fits},
@@ -76,9 +80,21 @@ def prepare(
     )
     hashes, lost = records.keep_readable(raw, facts, max_unreadable)
     clipped = records.clip_boxes(raw)
-    arrays = {"images": digest([fact.get("sha256") for fact in facts])}
-    arrays |= records.draw_masks(raw, work, size, fits, workers, len(facts))
-    splits = {preset: _split(raw, preset, seeds) for preset in chosen}
+    rows = len(facts)
+    arrays = {"images": digest_each(value.as_py() for value in facts["sha256"])}
+    del facts
+    arrays |= records.draw_masks(raw, work, size, fits, workers, rows)
+    paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
+    copies = find_copies(signatures(hashes["perceptual"]))
+    texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
+    described = {}
+    for preset in chosen:
+        parts = _split(raw, preset, seeds)
+        first = next(parts)
+        described[preset] = _describe_split(raw, preset, first, hashes, copies, texts)
+        paths.append(write_parts(work, f"splits/{preset}", chain([first], parts)))
+        if preset == "strict" and hasattr(reader, "write_subsets"):
+            paths += reader.write_subsets(work, raw, first)
     manifest: dict[str, Any] = {
         "dataset": raw.name,
         "layout": raw.layout,
@@ -87,17 +103,13 @@ def prepare(
         "fits": list(fits),
         "seeds": list(seeds),
         "patient_family": raw.patient_family,
-        "counts": count_records(raw, int(frontal(raw).sum())) | {"store_rows": len(facts)},
+        "counts": count_records(raw, int(frontal(raw).sum())) | {"store_rows": rows},
         "boxes_clipped": clipped,
         "notes": raw.notes,
         "dropped": summarise_dropped([*raw.dropped, *lost]),
-        **_describe_splits(raw, splits, hashes),
+        "sources": _sources(raw),
+        **{kind: {p: d[kind] for p, d in described.items() if kind in d} for kind in DESCRIBED},
     }
-    paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
-    paths += [write_table(work, f"splits/{preset}", split) for preset, split in splits.items()]
-    subsets = getattr(reader, "write_subsets", None)
-    if subsets is not None and "strict" in splits:
-        paths += subsets(work, raw, splits["strict"])
     manifest["tables"] = {str(path.relative_to(work)): file_hash(path) for path in paths}
     manifest["arrays"] = arrays
     manifest["content_hash"] = digest([manifest["tables"], arrays, size, list(fits)])
@@ -134,29 +146,32 @@ def choose_presets(raw: RawDataset, presets: Sequence[str] | None) -> tuple[str,
 
 def _work_folder(raw: RawDataset, out: Path, size: int, fits: Sequence[str]) -> Path:
     """Return the folder of unfinished work, named after everything that decoding depends on."""
-    files: list[tuple[str, int, int]] = []
-    for source in raw.images["source"]:
-        try:
-            status = os.stat(raw.root / source)
-        except OSError:
-            files.append((source, -1, 0))
-        else:
-            files.append((source, status.st_size, status.st_mtime_ns))
-    return out / f".partial-{digest([raw.name, size, list(fits), files, _annotations(raw)])}"
+    files = (_version(raw.root / source, source) for source in raw.images["source"])
+    return out / f".partial-{digest([raw.name, size, list(fits), digest_each(files), _annotations(raw)])}"
+
+
+def _version(path: Path, source: str) -> tuple[str, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return source, -1, 0
+    return source, status.st_size, status.st_mtime_ns
 
 
 def _annotations(raw: RawDataset) -> str:
     """Identify the masks or boxes that the mask store is drawn from."""
     frame = raw.masks if raw.masks is not None else raw.boxes
-    return "" if frame is None else digest(frame.astype(str).to_dict("list"))
+    return "" if frame is None else digest_each(frame.astype(str).itertuples(index=False))
 
 
 def _write_tables(raw: RawDataset, folder: Path) -> list[Path]:
     """Write the tables that the dataset has."""
     paths = [write_table(folder, "images", raw.images[columns("images")])]
-    reports = None if raw.reports is None else records.with_sections(raw.reports)
-    tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks, "reports": reports}
-    return paths + [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
+    tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks}
+    paths += [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
+    if raw.reports is not None:
+        paths.append(write_parts(folder, "reports", records.with_sections(raw.reports)))
+    return paths
 
 
 def frontal(raw: RawDataset) -> pd.Series:
@@ -164,7 +179,7 @@ def frontal(raw: RawDataset) -> pd.Series:
     return raw.images["view"].isin(FRONTAL_VIEWS) | raw.images["view"].isna()
 
 
-def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> pd.DataFrame:
+def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> Iterator[pd.DataFrame]:
     chosen = frontal(raw)
     if raw.strict_pool is not None and preset.startswith("strict"):
         chosen &= raw.images["official_split"] == raw.strict_pool
@@ -184,26 +199,24 @@ def _placed(raw: RawDataset, preset: str) -> pd.DataFrame | None:
     return None
 
 
-def _describe_splits(
-    raw: RawDataset, splits: dict[str, pd.DataFrame], hashes: pd.DataFrame
-) -> dict[str, dict[str, Any]]:
-    """Count the sides of every preset and what they share; a leak in a strict preset is an error."""
-    copies = find_copies(signatures(hashes["perceptual"]))
-    texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
-    counts: dict[str, Any] = {}
-    leaks: dict[str, Any] = {}
-    exposed: dict[str, Any] = {}
-    for preset, split in splits.items():
-        one = split[split["seed"] == split["seed"].iloc[0]]
-        counts[preset] = count_split(one, raw.images, raw.labels)
-        require_disjoint(one, raw.images, preset, raw.name)
-        leaks[preset] = leak_report(one, raw.images, hashes, copies, texts)
-        if preset.endswith("-leaky"):
-            exposed[preset] = exposure(one, raw.images, raw.labels)
-    sources = {}
-    if raw.labels is not None and raw.images["site"].notna().any():
-        sources = sources_of_classes(raw.labels, raw.images)
-    return {"splits": counts, "leaks": leaks, "exposed": exposed, "sources": sources}
+def _describe_split(
+    raw: RawDataset, preset: str, split: pd.DataFrame, hashes: pd.DataFrame, copies: Copies, texts: pd.Series
+) -> dict[str, Any]:
+    """Count the sides of one seed of a preset and what they share; a leak in a strict preset is an error."""
+    require_disjoint(split, raw.images, preset, raw.name)
+    described = {
+        "splits": count_split(split, raw.images, raw.labels),
+        "leaks": leak_report(split, raw.images, hashes, copies, texts),
+    }
+    if preset.endswith("-leaky"):
+        described["exposed"] = exposure(split, raw.images, raw.labels)
+    return described
+
+
+def _sources(raw: RawDataset) -> dict[str, Any]:
+    if raw.labels is None or raw.images["site"].isna().all():
+        return {}
+    return sources_of_classes(raw.labels, raw.images)
 
 
 def _publish(work: Path, out: Path, tables: Sequence[str]) -> None:

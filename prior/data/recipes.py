@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# By image, in the order of the records: share held out, scikit-learn's state, whether positives are spread
-# evenly. 70/15/15 is GLoRIA's and MGCA's classification of RSNA, 60/20/20 MGCA's detection and segmentation,
-# the stratified one BenchX's.
+# By image, in the order of the ids (grouping RSNA's boxes by image leaves GLoRIA and MGCA in it): share held
+# out, scikit-learn's state, whether positives are spread evenly. 70/15/15 is GLoRIA's and MGCA's
+# classification of RSNA, 60/20/20 MGCA's detection and segmentation, the stratified one BenchX's.
 BY_IMAGE = {
     "random-70-15-15": (0.3, 0, False),
     "random-60-20-20": (0.4, 0, False),

@@ -1,23 +1,25 @@
 """Join what a reader found in the tables with what decoding found in the images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from prior.data import store
 from prior.data.files import digest
 from prior.datasets.base import RawDataset
 from prior.errors import InputError
 
-MASK_CHUNK = 32
+MASK_CHUNK, REPORTS_CHUNK = 32, 4096
 SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 
 def keep_readable(
-    raw: RawDataset, facts: Sequence[dict[str, Any]], max_unreadable: int
+    raw: RawDataset, facts: pa.Table, max_unreadable: int
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Add size, row, view, sex and age to `raw.images`; drop images that would not open.
 
@@ -32,37 +34,39 @@ def keep_readable(
     Raises:
         InputError: more images than allowed will not open.
     """
-    errors = [fact["error"] for fact in facts if "error" in fact]
-    if len(errors) > max_unreadable:
+    lost = pc.is_valid(facts["error"])
+    bad = facts.filter(lost)
+    if len(bad) > max_unreadable:
         raise InputError(
-            f"{len(errors)} of {len(facts)} images will not open (allowed: {max_unreadable}); "
-            f"the first is {errors[0]}"
+            f"{len(bad)} of {len(facts)} images will not open (allowed: {max_unreadable}); "
+            f"the first is {bad['error'][0]}"
         )
-    readable = np.array(["error" not in fact for fact in facts])
-    good = [fact for fact in facts if "error" not in fact]
-    lost = [
-        {"source": str(source), "reason": f"image will not open: {fact['reason']}"}
-        for source, fact in zip(raw.images["source"], facts, strict=True)
-        if "error" in fact
+    readable = ~lost.to_numpy()
+    dropped = [
+        {"source": str(source), "reason": f"image will not open: {reason}"}
+        for source, reason in zip(raw.images["source"][~readable], bad["reason"].to_pylist(), strict=True)
     ]
-    images = raw.images.assign(row=np.arange(len(facts)))[readable].reset_index(drop=True)
-    images["height"] = [fact["height"] for fact in good]
-    images["width"] = [fact["width"] for fact in good]
+    images = raw.images.assign(row=np.arange(len(facts)))
+    if len(bad):  # else nothing is copied
+        facts, images = facts.filter(pc.invert(lost)), images[readable].reset_index(drop=True)
+    good = facts.to_pandas()
+    for name in ("height", "width"):
+        images[name] = good[name].to_numpy(dtype=int)
     for name in ("view", "sex", "age"):
-        found = pd.Series([fact["header"].get(name) for fact in good], dtype=object)
-        images[name] = images[name].astype(object).where(images[name].notna(), found)
+        stated = images[name].astype(good[name].dtype)
+        images[name] = stated.where(stated.notna(), good[name])
     raw.images = images
     _drop_orphans(raw)
-    hashes = {"pixels": [fact["sha256"] for fact in good], "perceptual": [f["perceptual"] for f in good]}
-    return pd.DataFrame({"image_id": images["image_id"], **hashes}), lost
+    hashes = {"pixels": good["sha256"], "perceptual": good["perceptual"]}
+    return pd.DataFrame({"image_id": images["image_id"], **hashes}), dropped
 
 
 def _drop_orphans(raw: RawDataset) -> None:
-    known = set(raw.images["image_id"])
+    known = raw.images["image_id"]
     for table in ("labels", "boxes", "masks"):
         frame = getattr(raw, table)
-        if frame is not None:
-            setattr(raw, table, frame[frame["image_id"].isin(known)].reset_index(drop=True))
+        if frame is not None and not (kept := frame["image_id"].isin(known)).all():
+            setattr(raw, table, frame[kept].reset_index(drop=True))
 
 
 def clip_boxes(raw: RawDataset) -> int:
@@ -133,10 +137,21 @@ def _by_image(frame: pd.DataFrame, values: list[Any]) -> dict[str, tuple[Any, ..
     return {image: tuple(items) for image, items in grouped.items()}
 
 
-def with_sections(reports: pd.DataFrame) -> pd.DataFrame:
-    """Add findings and impression to reports, unless the raw format states them itself."""
-    if "findings" in reports and "impression" in reports:
-        return reports
+def with_sections(reports: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the reports in parts, with findings and impression; the raw format may state these itself.
+
+    Raises:
+        InputError: a study has two reports.
+    """
+    twice = reports["study_id"].duplicated()
+    if twice.any():
+        raise InputError(f"study {reports['study_id'][twice].iloc[0]} has two reports; remove one of them")
+    for start in range(0, max(len(reports), 1), REPORTS_CHUNK):
+        part = reports.iloc[start : start + REPORTS_CHUNK].reset_index(drop=True)
+        yield part if {"findings", "impression"} <= set(part.columns) else _sectioned(part)
+
+
+def _sectioned(reports: pd.DataFrame) -> pd.DataFrame:
     from prior.reports.sections import split_sections
 
     sections = [split_sections(text) for text in reports["text"]]

@@ -1,10 +1,14 @@
 """Schemas of the prepared tables; every table is checked when it is written and when it is read."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
+from pyarrow.parquet import ParquetWriter
 
 from prior.data.files import atomic_path
 from prior.errors import InputError
@@ -67,6 +71,7 @@ _COLUMNS: dict[str, dict[str, pa.Column]] = {
         "rank": pa.Column(float, pa.Check.in_range(0, 1, include_max=False), nullable=True),
     },
 }
+ROWS = 1 << 17  # of a row group
 OPTIONAL_TABLES = ("labels", "boxes", "masks", "reports", "sentences")
 
 
@@ -126,11 +131,44 @@ def _explain(cases: pd.DataFrame) -> str:
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> Path:
     """Check `frame` and write it to `<folder>/<name>.parquet` atomically; return the path."""
+    return write_parts(folder, name, [frame])
+
+
+def write_parts(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> Path:
+    """Write a table that comes in parts, of which few are held at a time; what must be unique is so per part.
+
+    Args:
+        folder: of the prepared dataset.
+        name: see `validate`.
+        parts: one or more, all with the same columns.
+
+    Returns:
+        The path, `<folder>/<name>.parquet`.
+
+    Raises:
+        InputError: a part does not fit the schema; nothing is written then.
+    """
     path = folder / f"{name}.parquet"
-    checked = validate(name, frame, str(path)).reset_index(drop=True)
-    with atomic_path(path) as temporary:
-        checked.to_parquet(temporary, index=False)
+    checked = (validate(name, part, str(path)) for part in parts)
+    tables = (pyarrow.Table.from_pandas(part, preserve_index=False) for part in checked)
+    with atomic_path(path) as temporary, ExitStack() as stack:
+        writer = None
+        for group in _row_groups(tables):
+            writer = writer or stack.enter_context(ParquetWriter(temporary, group.schema))
+            writer.write_table(group)
     return path
+
+
+def _row_groups(tables: Iterable[pyarrow.Table]) -> Iterator[pyarrow.Table]:
+    """Cut and join tables so that all but the last have `ROWS` rows."""
+    held: list[pyarrow.Table] = []
+    for table in tables:
+        held.append(table)
+        while sum(map(len, held)) > ROWS:
+            joined = pyarrow.concat_tables(held)
+            yield joined.slice(0, ROWS).combine_chunks()
+            held = [joined.slice(ROWS)]
+    yield pyarrow.concat_tables(held).combine_chunks()
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Splits by hash that keep patients apart, the recipes of peers, and nested label fractions by rank."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +127,7 @@ def make_split(
     held_out: pd.Series,
     seeds: Sequence[int],
     placed: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> Iterator[pd.DataFrame]:
     """Split the frontal `images` and rank them for every seed.
 
     Args:
@@ -139,8 +139,8 @@ def make_split(
         seeds: one ranking each.
         placed: image_id and split where tables say the sides; an image may be on several.
 
-    Returns:
-        Rows of `splits/<preset>`: image_id, seed, split, fold, rank.
+    Yields:
+        Rows of `splits/<preset>` of one seed: image_id, seed, split, fold, rank.
     """
     if placed is not None:
         placed = placed[placed["image_id"].isin(images["image_id"])].reset_index(drop=True)
@@ -152,7 +152,6 @@ def make_split(
     positive = _positives(images["image_id"], labels)
     buckets = _buckets(keys)
     folded = preset.startswith("strict-5fold")
-    ranked = []
     for seed in seeds:
         split = _assign(preset, images, keys, buckets, positive, seed) if placed is None else placed["split"]
         if preset == "strict-pretrain":
@@ -160,18 +159,14 @@ def make_split(
         keep = split.notna().to_numpy(dtype=bool)
         base = pd.DataFrame(
             {
-                "image_id": images["image_id"].to_numpy()[keep],
-                "key": keys.to_numpy()[keep],
-                "split": split.to_numpy()[keep],
+                "image_id": images["image_id"].array[keep],
+                "key": keys.array[keep],
+                "split": split.array[keep],
                 "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
             }
         )
-        ranked.append(
-            _rank_as_listed(base, seed)
-            if preset in LISTED
-            else _rank(base, positive[keep], preset, seed, folded)
-        )
-    return pd.concat(ranked, ignore_index=True).drop(columns="key")
+        listed = preset in LISTED
+        yield _rank_as_listed(base, seed) if listed else _rank(base, positive[keep], preset, seed, folded)
 
 
 def _buckets(keys: pd.Series, prefix: str = "") -> pd.Series:
@@ -188,8 +183,9 @@ def _assign(
 ) -> pd.Series:
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
     if recipe in recipes.BY_IMAGE:
-        drawn = recipes.by_image(np.asarray(positive.any(axis=1)), *recipes.BY_IMAGE[recipe])
-        return pd.Series(drawn, index=images.index, dtype=object)
+        order = np.argsort(images["image_id"].to_numpy(dtype=str))
+        drawn = recipes.by_image(positive[order].any(axis=1), *recipes.BY_IMAGE[recipe])
+        return pd.Series(drawn, index=images.index[order], dtype=object).sort_index()
     if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
         return recipes.within_official(preset, images["official_split"])
     if preset in SEEDED:
@@ -235,14 +231,14 @@ def _rank(
             ]
             order = _positives_first(order, positive)
             ranked.loc[order, "rank"] = np.arange(len(order)) / len(order)
-    return ranked[["image_id", "seed", "split", "fold", "rank", "key"]]
+    return ranked[["image_id", "seed", "split", "fold", "rank"]]
 
 
 def _rank_as_listed(base: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Rank by the order of the rows, the same for every seed."""
     groups = base.groupby("split")["image_id"]
     rank = (groups.cumcount() / groups.transform("size")).where(base["split"] != "test")
-    return base.assign(seed=seed, rank=rank)[["image_id", "seed", "split", "fold", "rank", "key"]]
+    return base.assign(seed=seed, rank=rank)[["image_id", "seed", "split", "fold", "rank"]]
 
 
 def _positives_first(order: NDArray[np.int64], positive: NDArray[np.bool_]) -> NDArray[np.int64]:

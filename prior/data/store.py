@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from prior.data.chunks import run_chunks
@@ -16,6 +17,19 @@ from prior.data.pixels import Picture, Unreadable
 from prior.errors import InputError
 
 CHUNK = 32
+FACTS = pa.schema(
+    {
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "sha256": pa.large_string(),
+        "perceptual": pa.large_string(),
+        "view": pa.large_string(),
+        "sex": pa.large_string(),
+        "age": pa.float64(),
+        "error": pa.large_string(),
+        "reason": pa.large_string(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -62,27 +76,31 @@ def open_store(path: Path) -> NDArray[np.uint8]:
 
 
 def decode(
-    paths: Sequence[Path],
+    root: Path,
+    sources: Sequence[str],
     load: Callable[[Path, int], Picture],
     size: int,
     targets: dict[str, Path],
     work: Path,
     workers: int,
-) -> list[dict[str, Any]]:
-    """Decode every file once into the stores `targets` (fit -> array file).
+) -> pa.Table:
+    """Decode every file `root`/`sources` once into the stores `targets` (fit -> array file).
 
     Returns:
-        One dict per file: height, width, header, sha256 of its square, perceptual hash of the film; or, if
-        it will not open, `error` (the message) and `reason`.
+        A row of `FACTS` per file: height, width, sha256 of its square, perceptual hash of the film, and view,
+        sex and age if its header has them; or, if it will not open, `error` (the message) and `reason`.
     """
     for path in targets.values():
-        create_store(path, len(paths), size)
+        create_store(path, len(sources), size)
     where = tuple((fit, str(path)) for fit, path in targets.items())
-    tasks = [
-        DecodeTask(start, tuple(str(p) for p in paths[start : start + CHUNK]), where, size, load)
-        for start in range(0, len(paths), CHUNK)
-    ]
-    return [fact for chunk in run_chunks(decode_chunk, tasks, work, workers, "images") for fact in chunk]
+    starts = range(0, len(sources), CHUNK)
+    tasks = (
+        DecodeTask(i, tuple(str(root / name) for name in sources[i : i + CHUNK]), where, size, load)
+        for i in starts
+    )
+    chunks = run_chunks(decode_chunk, tasks, len(starts), work, workers, "images")
+    batches = (pa.RecordBatch.from_pylist(chunk, FACTS) for chunk in chunks)
+    return pa.Table.from_batches(batches, FACTS).combine_chunks()
 
 
 def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
@@ -102,9 +120,9 @@ def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
             {
                 "height": picture.height,
                 "width": picture.width,
-                "header": picture.header,
                 "sha256": first,
                 "perceptual": perceptual_hash(picture.pixels),
+                **picture.header,
             }
         )
     for store in stores.values():
@@ -114,7 +132,7 @@ def decode_chunk(task: DecodeTask) -> list[dict[str, Any]]:
 
 def draw_masks(tasks: Sequence[MaskTask], work: Path, workers: int) -> list[str]:
     """Fill the mask stores; return one hash per task (rows without masks stay zero)."""
-    return run_chunks(mask_chunk, tasks, work, workers, "masks")
+    return list(run_chunks(mask_chunk, tasks, len(tasks), work, workers, "masks"))
 
 
 def mask_chunk(task: MaskTask) -> str:

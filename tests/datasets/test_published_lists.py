@@ -7,6 +7,7 @@ import pytest
 
 from prior.data.prepare import choose_presets, prepare
 from prior.data.prepared import PreparedDataset
+from prior.data.splits import make_split
 from prior.datasets import load_reader, published_lists
 from prior.errors import InputError
 from tests.datasets import trees
@@ -218,3 +219,19 @@ def test_the_lists_as_published_are_known(dataset):
         path = Path(os.environ["PRIOR_SPLITS"]) / "lovt" / FOLDERS[dataset] / f"{side}.csv"
         assert published_lists.recognise(path, dataset, side).startswith(f"{published_lists.LOVT}, {side}")
         assert pd.read_csv(path)["ID"].is_unique
+
+
+@pytest.mark.skipif(
+    "PRIOR_SPLITS" not in os.environ, reason="PRIOR_SPLITS names no folder of published lists"
+)
+def test_mgcas_draw_of_rsna_meets_lovts_lists_as_measured_elsewhere():
+    folder = Path(os.environ["PRIOR_SPLITS"]) / "lovt" / FOLDERS["rsna"]
+    listed = {side: pd.read_csv(folder / f"{side}.csv")[["ID"]] for side in published_lists.SIDES}
+    images = pd.concat(listed.values(), ignore_index=True).rename(columns={"ID": "image_id"})
+    unseen = images["image_id"] == ""
+    (split,) = make_split("random-60-20-20-image", images, images, images["image_id"], unseen, [0])
+    train = split.loc[split["split"] == "train", "image_id"]
+    # The same draw from the released csv, made with other code, shares 3,250 images with LoVT's test list;
+    # another order of the images shares another number.
+    assert len(images) == 26_684
+    assert listed["test"]["ID"].isin(train).sum() == 3250

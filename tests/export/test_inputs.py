@@ -30,8 +30,8 @@ def test_what_is_no_image_or_folder_is_named(images, tmp_path):
 def test_pixels_are_those_of_prepare(images, convirt_bundle, tmp_path, fit):
     files = image_files([images])
     target = tmp_path / f"images_32_{fit}.npy"
-    facts = store.decode(files, load_pixels, 32, {fit: target}, tmp_path / "work", workers=1)
-    assert not any("error" in fact for fact in facts)
+    facts = store.decode(images, files, load_pixels, 32, {fit: target}, tmp_path / "work", workers=1)
+    assert facts["error"].null_count == len(facts) == len(files)
     info = load_bundle(convirt_bundle).info.model_copy(update={"training": {"image": {"fit": fit}}})
     squares = load_squares(files, info)
     np.testing.assert_array_equal(squares, store.open_store(target))
