@@ -67,10 +67,10 @@ def _block(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _ends(wide: pd.DataFrame, dataset: str, with_metric: bool) -> dict[str, str]:
     """Return the settings whose mean over the encoders is lowest and highest, with it."""
-    means = wide.mean()
+    means = wide.mean().to_numpy(float)
+    settings, metrics = (wide.columns.get_level_values(name) for name in ("setting_text", "metric"))
     found = {}
-    for end, place in (("lowest", means.idxmin()), ("highest", means.idxmax())):
-        _, setting, metric = place
-        parts = [setting.removeprefix(f"{dataset}, "), *([metric_title(metric)] if with_metric else [])]
-        found[end] = f"{means[place]:.3f} ({', '.join(parts)})"
+    for end, k in (("lowest", int(means.argmin())), ("highest", int(means.argmax()))):
+        setting, metric = str(settings[k]).removeprefix(f"{dataset}, "), metric_title(str(metrics[k]))
+        found[end] = f"{means[k]:.3f} ({setting}{f', {metric}' if with_metric else ''})"
     return found

@@ -62,7 +62,8 @@ def _fitted(model: LogisticRegression, train: Floats, labels: Floats) -> Logisti
     known = ~np.isnan(labels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(train[known], labels[known])
+        model.fit(train[known], labels[known])
+    return model
 
 
 def fit_path(
