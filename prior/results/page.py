@@ -20,6 +20,8 @@ from prior.results.leaderboard import leaderboard_rows, payload
 from prior.results.lovt_table import HEADING, NOTES, lovt_rows, lovt_tables, read_omitted, refusals
 from prior.results.paper_forms import PAPER_NOTES, paper_forms, paper_tables
 from prior.results.provenance import data_table, facts, knob_tables, parameters_text, run_table
+from prior.results.spread import HEADING as SPREAD_HEADING
+from prior.results.spread import SPREAD_NOTE, spread
 from prior.results.tables import (
     ABLATION_NOTE,
     RANK_NOTE,
@@ -160,8 +162,12 @@ def papers_section(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Sect
 def _protocols(view: pd.DataFrame, settings: Mapping[str, Any]) -> Section:
     simulated = bool(view["simulated"].any())
     lines = ["Every knob that an evaluation reads, its value, and where the value comes from."]
+    rows, moved = protocol_tables(view, "row"), spread(view)
+    lines += [] if moved.empty else [SPREAD_NOTE]
     section = Section("protocols", "Protocols", title("Protocols", simulated), lines)
-    rows = protocol_tables(view, "row")
+    if not moved.empty:
+        table = html_table(moved.set_index("number"), "number")
+        section.tables.append(_table(SPREAD_HEADING, table, simulated))
     for name, frame in knob_tables(settings.get("protocols", [])).items():
         section.tables.append(_table(name, html_table(frame, "knob"), simulated, folded=True))
     for name, wide in protocol_tables(view).items():

@@ -24,6 +24,8 @@ from prior.results.lovt_table import (
 )
 from prior.results.marks import MARK_NOTE
 from prior.results.paper_forms import PAPER_NOTES, paper_csv, paper_forms, paper_tables
+from prior.results.spread import HEADING as SPREAD_HEADING
+from prior.results.spread import SPREAD_NOTE, spread
 from prior.results.subgroups import COLUMNS, FEWEST_IMAGES, FEWEST_OF_A_LABEL
 from prior.results.view import SIMULATED_NOTE, checkpoint_note, headline, load_view, title
 from prior.results.wide import (
@@ -215,10 +217,13 @@ def tables(
     simulated, lines = bool(view["simulated"].any()), notes(headline(view))
     text = "All tasks at 10 % of the labels, frozen encoders"
     first = {"Primary endpoints": _columns(headline_table(view))}
-    protocols = {name: _columns(frame) for name, frame in protocol_tables(view).items()}
+    moved = spread(view)
+    protocols = {} if moved.empty else {SPREAD_HEADING: [moved]}
+    protocols |= {name: _columns(frame) for name, frame in protocol_tables(view).items()}
+    how = [] if moved.empty else [SPREAD_NOTE]
     documents = [
         Document("headline", text, lines, first, simulated),
-        Document("protocols", "Protocols side by side", notes(view), protocols, simulated),
+        Document("protocols", "Protocols side by side", [*notes(view), *how], protocols, simulated),
         *_compared(view, out, with_ablations),
         _subgroups(view, out),
         _papers(view, out),

@@ -17,6 +17,8 @@ WIDEST = 6
 """Columns that a reader can take in, and a page can hold, beside the methods."""
 CONTAMINATION = "contamination"
 """Last column: what the pre-training of a row saw of the test sets beside it."""
+OF_FINDINGS = ("auroc", "auprc", "f1", "accuracy")
+"""Metrics that a protocol names by the finding, and rows of all findings by `_macro`."""
 HEADLINE_PARTS = ("metric_title", "dataset", "protocol_text")
 
 
@@ -160,10 +162,16 @@ def headline_table(view: pd.DataFrame, values: str = "cell") -> pd.DataFrame:
 def own_metric(task: str, protocol: str, setting: str) -> str:
     """The metric that a protocol names first, as rows name it; of an unknown one the leading metric."""
     try:
-        named = str(load_protocol(protocol, task, setting)["metrics"][0])
+        stated = load_protocol(protocol, task, setting)
+        named = str(stated["metrics"][0])
     except InputError:
         return PRIMARY[task]
-    return {"auroc": "auroc_macro", "r_at_10": "r_at_10_i2t"}.get(named, named)
+    if named in OF_FINDINGS:
+        return f"{named}_macro"
+    if task != "retrieval":
+        return named
+    # ConVIRT's texts are queries of its list, elsewhere papers lead with images as queries.
+    return f"{named}_{'t2i' if stated['candidates'] == 'list of 8x200' else 'i2t'}"
 
 
 def protocol_rows(view: pd.DataFrame) -> pd.DataFrame:

@@ -37,6 +37,9 @@ POSITIVES_ONLY = "positives only"
 # Values of `images` for tasks whose images can have a mask or box.
 IMAGES = ("all", POSITIVES_ONLY)
 
+# What a list of images lacks of what embeddings are made of and patients drawn by.
+ROW = ["image_id", "patient_id", "row"]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -178,13 +181,18 @@ def test_images(data: PreparedDataset, protocol: Protocol, cell: Cell) -> pd.Dat
     return _images(data, protocol, cell, "test")
 
 
-def subset_images(data: PreparedDataset, name: str) -> pd.DataFrame | None:
-    """Return the test images of a named selection (5x200, say) with their `class`; None if it has none."""
+def read_subset(data: PreparedDataset, name: str) -> pd.DataFrame | None:
+    """Return the list of a named selection (5x200, say) as it was prepared; None if the data have none."""
     path = data.root / "subsets" / f"{name}.parquet"
-    if not path.is_file():
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def subset_images(data: PreparedDataset, name: str) -> pd.DataFrame | None:
+    """Return the test images of a named selection with their `class`; None if the data have none."""
+    table = read_subset(data, name)
+    if table is None:
         return None
-    columns = ["image_id", "patient_id", "row"]
-    return pd.read_parquet(path).merge(data.images[columns], on="image_id", validate="one_to_one")
+    return table.merge(data.images[ROW], on="image_id", validate="one_to_one")
 
 
 def _images(

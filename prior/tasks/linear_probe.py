@@ -1,6 +1,7 @@
 """L2 logistic regression on pooled features, one regularisation strength for all findings (no torch)."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,16 +39,31 @@ def both_classes(labels: Floats) -> bool:
     return bool((labels == 1).any() and (labels == 0).any())
 
 
-def rotate(train: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """Express both in the row space of `train` if that is smaller than the feature space.
+def row_space(train: Floats) -> tuple[Floats, Floats | None]:
+    """Express `train` [n, d] in its row space if that is smaller than the feature space.
 
     The penalty is invariant under rotation and the solution of L2-regularised regression lies in the row
     space, so the fitted scores are the same; with 16 rows of 512 features it is a 16-dimensional problem.
+
+    Returns:
+        The features that a probe is fitted on, and the basis [d, n] that others are multiplied by, or None.
     """
     if train.shape[0] >= train.shape[1]:
-        return train, other
+        return train, None
     u, s, vt = np.linalg.svd(train, full_matrices=False)
-    return u * s, other @ vt.T
+    return u * s, vt.T
+
+
+def _model(tolerance: float, iterations: int) -> LogisticRegression:
+    return LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=iterations, warm_start=True)
+
+
+def _fitted(model: LogisticRegression, train: Floats, labels: Floats) -> LogisticRegression:
+    known = ~np.isnan(labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train[known], labels[known])
+    return model
 
 
 def fit_path(
@@ -66,14 +82,10 @@ def fit_path(
     Returns:
         Probabilities [len(grid), m].
     """
-    known = ~np.isnan(labels)
-    model = LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=iterations, warm_start=True)
+    model = _model(tolerance, iterations)
     scores = np.empty((len(grid), len(other)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for k, c in enumerate(grid):
-            model.set_params(C=c).fit(train[known], labels[known])
-            scores[k] = model.predict_proba(other)[:, 1]
+    for k, c in enumerate(grid):
+        scores[k] = _fitted(model.set_params(C=c), train, labels).predict_proba(other)[:, 1]
     return scores
 
 
@@ -114,7 +126,8 @@ def select_c(
         return Selection(fallback, {})
     total = np.zeros(len(grid))
     for inside, held_out in parts:
-        train, other = rotate(features[inside], features[held_out])
+        train, basis = row_space(features[inside])
+        other = features[held_out] if basis is None else features[held_out] @ basis
         for k in voters:
             known = ~np.isnan(labels[held_out, k])
             path = fit_path(train, labels[inside, k], other[known], grid, tolerance, iterations)
@@ -123,20 +136,34 @@ def select_c(
     return Selection(grid[int(mean.argmax())], {c: float(m) for c, m in zip(grid, mean, strict=True)})
 
 
-def probe_scores(
-    features: Floats, labels: Floats, other: Floats, c: float, tolerance: float, iterations: int
-) -> tuple[Floats, list[int]]:
-    """Fit every finding with C = `c` and score `other`.
+def fit_probe(
+    features: Floats, labels: Floats, c: float, tolerance: float, iterations: int
+) -> tuple[Callable[[Floats], Floats], list[int]]:
+    """Fit every finding with C = `c`.
+
+    Args:
+        features: [n, d], z-scored.
+        labels: [n, findings] of 0, 1 and NaN (left out).
+        c: inverse strength.
+        tolerance: of LBFGS.
+        iterations: of LBFGS at most.
 
     Returns:
-        Probabilities [m, findings] and the findings that lack a class and therefore score .5 throughout.
+        A function from features [m, d] to probabilities [m, findings], and the findings that lack a class and
+        therefore score .5 throughout.
     """
-    scores = np.full((len(other), labels.shape[1]), 0.5)
-    train, rotated = rotate(features, other)
-    unfit = []
-    for k in range(labels.shape[1]):
-        if both_classes(labels[:, k]):
-            scores[:, k] = fit_path(train, labels[:, k], rotated, [c], tolerance, iterations)[0]
-        else:
-            unfit.append(k)
-    return scores, unfit
+    train, basis = row_space(features)
+    models = {
+        k: _fitted(_model(tolerance, iterations).set_params(C=c), train, labels[:, k])
+        for k in range(labels.shape[1])
+        if both_classes(labels[:, k])
+    }
+
+    def scores(other: Floats) -> Floats:
+        found = np.full((len(other), labels.shape[1]), 0.5)
+        rotated = other if basis is None else other @ basis
+        for k, model in models.items():
+            found[:, k] = model.predict_proba(rotated)[:, 1]
+        return found
+
+    return scores, [k for k in range(labels.shape[1]) if k not in models]

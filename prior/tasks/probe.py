@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,18 @@ from prior.tasks.base import (
 from prior.tasks.f1_threshold import best_f1_thresholds
 from prior.tasks.features import Features
 from prior.tasks.labels import label_matrix, long_predictions
-from prior.tasks.linear_probe import probe_scores, select_c
+from prior.tasks.linear_probe import fit_probe, select_c
 
 Floats = NDArray[np.float64]
+
+
+class Training(NamedTuple):
+    """Labelled images of a cell, z-scores [n, d] and labels [n, findings] of them, and z-scores of others."""
+
+    images: pd.DataFrame
+    features: Floats
+    labels: Floats
+    z: Callable[[pd.DataFrame], Floats]
 
 
 def probe_features(
@@ -83,30 +92,31 @@ def probed(
         findings: findings to classify.
         info: what is known of the cell so far.
     """
-    z = _standardiser(seen, data, protocol, cell)
-    chosen = _chosen_c(seen, data, protocol, cell, work, findings)
-    train, held_out = training_images(data, protocol, cell), validation_images(data, protocol, cell)
-    labels = label_matrix(data, train["image_id"], findings, protocol)
-
-    def scores(images: pd.DataFrame) -> Floats:
-        return probe_scores(z(train), labels, z(images), chosen["c"], **protocol["solver"])[0]
-
+    own = _training(seen, data, protocol, cell, findings)
+    chosen = _chosen_c(seen, data, protocol, cell, work, findings, own)
+    scores, _ = fit_probe(own.features, own.labels, chosen["c"], **protocol["solver"])
+    held_out = validation_images(data, protocol, cell)
     truth = label_matrix(data, held_out["image_id"], findings, protocol)
-    thresholds = best_f1_thresholds(scores(held_out), truth)
+    thresholds = best_f1_thresholds(scores(own.z(held_out)), truth)
     test = test_images(data, protocol, cell)
     truth = label_matrix(data, test["image_id"], findings, protocol)
-    frame = long_predictions(test, findings, scores(test), truth, thresholds)
+    frame = long_predictions(test, findings, scores(own.z(test)), truth, thresholds)
     sizes = {"n_validation": len(held_out), "n_test": len(test)}
     return CellResult(frame, {**info, **sizes, "selected": chosen})
 
 
-def _standardiser(
-    seen: NDArray[np.float32], data: PreparedDataset, protocol: Protocol, cell: Cell
-) -> Callable[[pd.DataFrame], Floats]:
+def _training(
+    seen: NDArray[np.float32], data: PreparedDataset, protocol: Protocol, cell: Cell, findings: list[str]
+) -> Training:
     reference = seen[unlabelled_training_images(data, protocol, cell)["row"]].astype(np.float64)
     mean, std = reference.mean(axis=0), reference.std(axis=0)
     scale = np.where(std > 0, std, 1.0)
-    return lambda images: np.asarray((seen[images["row"]].astype(np.float64) - mean) / scale)
+
+    def z(images: pd.DataFrame) -> Floats:
+        return np.asarray((seen[images["row"]].astype(np.float64) - mean) / scale)
+
+    images = training_images(data, protocol, cell)
+    return Training(images, z(images), label_matrix(data, images["image_id"], findings, protocol), z)
 
 
 def _chosen_c(
@@ -116,16 +126,17 @@ def _chosen_c(
     cell: Cell,
     work: Path,
     findings: list[str],
+    own: Training,
 ) -> dict[str, Any]:
     """Return C and how it was chosen: once per fraction and fold, so that all bundles have equal trials."""
     first = selection_cell(data, protocol, cell)
     path = work / f"selection-{first.name}.json"
     if not path.exists():
-        train = training_images(data, protocol, first)
+        train = own if first == cell else _training(seen, data, protocol, first, findings)
         chosen = select_c(
-            _standardiser(seen, data, protocol, first)(train),
-            label_matrix(data, train["image_id"], findings, protocol),
-            train["patient_id"].to_numpy(dtype=object),
+            train.features,
+            train.labels,
+            train.images["patient_id"].to_numpy(dtype=object),
             [float(c) for c in protocol["c_grid"]],
             protocol["c_folds"],
             float(protocol["c_fallback"]),

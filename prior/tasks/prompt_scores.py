@@ -1,11 +1,12 @@
 """Scores of images against the prompts of every finding, as a protocol's knobs say."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from prior.protocols import Protocol
@@ -59,6 +60,23 @@ NORMALISATION: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Fl
     "z-score of each finding over the test images": (unchanged, z_score),
 }
 
+PRIOR_START = math.log(100)
+"""PRIOR's logarithm of the scale before training: its temperature is .01."""
+
+
+def log_scale(method: nn.Module) -> float:
+    """Return the logarithm of the scale that `method` learned for global cosines; PRIOR's first, if none."""
+    learned = getattr(method, "log_scale", None)
+    return float(learned.detach()) if isinstance(learned, Tensor) else PRIOR_START
+
+
+# What global similarities are multiplied by before they are normalised.
+GLOBAL_SCALE: dict[str, Callable[[nn.Module], float]] = {
+    "none": lambda method: 1.0,
+    # Training multiplies by the scale itself: PRIOR's release leaves out the exponential.
+    "logarithm of the learned scale": log_scale,
+}
+
 
 def mean_embeddings(embedder: Embedder, groups: Sequence[Sequence[str]]) -> Tensor:
     """Return one unit embedding per group of phrasings [groups, D]: the normalised mean of theirs."""
@@ -73,7 +91,7 @@ class PromptScorer:
     Args:
         embedder: the method.
         pixels: image store [N, H, W].
-        protocol: knobs `pooling`, `score`, `similarity` and `normalisation`.
+        protocol: knobs `pooling`, `score`, `similarity`, `normalisation` and, if stated, `global_scale`.
     """
 
     def __init__(self, embedder: Embedder, pixels: NDArray[np.uint8], protocol: Protocol) -> None:
@@ -81,6 +99,7 @@ class PromptScorer:
         self.weights = SIMILARITY[protocol["similarity"]]
         self.pool, self.difference = POOLING[protocol["pooling"]], protocol["score"] == DIFFERENCE
         self.each, self.total = NORMALISATION[protocol["normalisation"]]
+        self.scale = {"global": GLOBAL_SCALE[protocol.knobs.get("global_scale", "none")](embedder.method)}
 
     def scores(
         self, rows: NDArray[np.int64], prompts: Prompts, findings: Sequence[str], positive_only: bool = False
@@ -103,7 +122,8 @@ class PromptScorer:
             return None
         total = np.zeros((len(rows), len(findings)))
         for name, weight in self.weights.items():
-            parts = [self.each(part) for part in np.split(found[name], len(sides), axis=1)]
+            scaled = self.scale.get(name, 1.0) * found[name]
+            parts = [self.each(part) for part in np.split(scaled, len(sides), axis=1)]
             total += weight * (parts[0] - parts[1] if both else parts[0])
         return self.total(total)
 

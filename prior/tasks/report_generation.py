@@ -1,6 +1,5 @@
 """Report generation: a transformer decoder on the encoder's last map, or the report of the nearest image."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from prior.tasks.dense import DenseSource, augmentation, dense_source, in_batche
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
+from prior.tasks.report_baselines import most_frequent, nearest_reports
 from prior.tasks.report_decoder import PAD, ReportDecoder, Vocabulary
 from prior.training.precision import autocast
 
@@ -270,38 +270,3 @@ def with_second(studies: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     others = images[~images["image_id"].isin(studies["image_id"])].sort_values("image_id")
     rows = others.drop_duplicates("study_id").set_index("study_id")["row"]
     return studies.assign(second=studies["study_id"].map(rows).fillna(studies["row"]).astype(np.int64))
-
-
-def most_frequent(texts: pd.Series) -> str:
-    """Return the text that occurs most often, of equally frequent ones the first in the alphabet."""
-    counts = Counter(texts)
-    return min(counts, key=lambda text: (-counts[text], text))
-
-
-def nearest_reports(
-    features: Features | None, every: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame
-) -> list[str]:
-    """Return the report of the training image most similar to each test image.
-
-    Similarity is the cosine of pooled features, z-scored over all training images without their reports.
-
-    Args:
-        features: cached features of the frozen encoder.
-        every: all training images with `row`.
-        train: training studies with `row` and `text`; of equally similar ones the first counts.
-        test: test studies with `row`.
-
-    Raises:
-        InputError: there are no cached features.
-    """
-    if features is None:
-        raise InputError("the nearest report needs the cached features of a frozen protocol")
-    reference = np.asarray(features.pooled[_rows(every)], dtype=np.float64)
-    mean, std = reference.mean(axis=0), reference.std(axis=0)
-
-    def unit(images: pd.DataFrame) -> NDArray[np.float64]:
-        z: Any = (features.pooled[_rows(images)] - mean) / np.where(std > 0, std, 1.0)
-        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12))
-
-    nearest = (unit(test) @ unit(train).T).argmax(axis=1)
-    return train["text"].to_numpy(dtype=object)[nearest].tolist()

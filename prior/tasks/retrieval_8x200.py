@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from prior.data.prepared import PreparedDataset
 from prior.errors import InputError
+from prior.tasks.base import ROW, read_subset
 from prior.tasks.embeddings import Embedder
 from prior.tasks.ranking import Bools, expected_hits
 
+SUBSET = "8x200"
 DECIMALS = 6
 
 
@@ -33,15 +35,14 @@ def read_queries(data: PreparedDataset) -> Queries:
     Raises:
         InputError: the data set has no such list, or nothing is left of a part of it.
     """
-    path = data.root / "subsets" / "8x200.parquet"
-    if not path.is_file():
+    path = f"{data.root}/subsets/{SUBSET}.parquet"
+    table = read_subset(data, SUBSET)
+    if table is None:
         raise InputError(
             f"{path} is missing; it belongs to chexpert_8x200 and is written where a preset `strict` is "
             "prepared: add it to the presets"
         )
-    table = pd.read_parquet(path)
-    rows = data.images[["image_id", "patient_id", "row"]]
-    found = table.merge(rows, on="image_id", validate="many_to_one")
+    found = table.merge(data.images[ROW], on="image_id", validate="many_to_one")
     texts = table[table["role"] == "text_query"]
     parts = [found[found["role"] == "candidate"], found[found["role"] == "image_query"], texts]
     if any(part.empty for part in parts):

@@ -32,6 +32,7 @@ from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows, tune_layout
 from prior.tasks.mask_heads import HEADS
 from prior.tasks.mask_losses import LOSSES
+from prior.tasks.mask_rows import pixel_rows, union
 from prior.tasks.mask_threshold import THRESHOLD
 from prior.tasks.regions import FindingMasks, marked
 
@@ -226,7 +227,10 @@ def evaluate(
         job, selected = search(build, data, protocol, cell, work)
         threshold, _ = job.threshold()
         test = test_images(data, protocol, cell)
-        frame = _counts(job, test, masks, threshold)
+        shown = test["row"].to_numpy(np.int64)
+        found, wanted = job.probabilities(shown) >= threshold, masks[shown] > 0
+        names = masks.findings if isinstance(masks, FindingMasks) else None
+        frame = pixel_rows(test, found, wanted, names)
         selected["threshold"] = threshold
         examples = _examples(job, data, test, masks, threshold, protocol["fit"])
         yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected}, examples)
@@ -256,13 +260,9 @@ def _examples(
         return {}
     return {
         "images": np.asarray(data.pixels(masks.shape[-1], fit)[rows]),
-        "truth": _union(masks[rows] > 0),
-        "predicted": _union(job.probabilities(rows) >= threshold),
+        "truth": union(masks[rows] > 0),
+        "predicted": union(job.probabilities(rows) >= threshold),
     }
-
-
-def _union(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.asarray(masks.any(axis=1)) if masks.ndim == 4 else masks
 
 
 def _sizes(
@@ -279,30 +279,3 @@ def _sizes(
         "n_pos": int(marked(masks[rows]).sum()),
         "n_validation": len(held_out),
     }
-
-
-def _counts(job: SegmentationJob, test: pd.DataFrame, masks: Masks, threshold: float) -> pd.DataFrame:
-    rows = test["row"].to_numpy(np.int64)
-    predicted, truth = job.probabilities(rows) >= threshold, masks[rows] > 0
-    if isinstance(masks, FindingMasks):
-        parts = [
-            _pixels(test, predicted[:, k], truth[:, k]).assign(finding=finding)
-            for k, finding in enumerate(masks.findings)
-        ]
-        return pd.concat(parts, ignore_index=True)
-    return _pixels(test, predicted, truth)
-
-
-def _pixels(test: pd.DataFrame, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> pd.DataFrame:
-    tp = (predicted & truth).sum(axis=(1, 2))
-    return pd.DataFrame(
-        {
-            "image_id": test["image_id"].to_numpy(),
-            "patient_id": test["patient_id"].to_numpy(),
-            "tp": tp,
-            "fp": predicted.sum(axis=(1, 2)) - tp,
-            "fn": truth.sum(axis=(1, 2)) - tp,
-            "n_mask": truth.sum(axis=(1, 2)),
-            "n_pixels": truth[0].size if len(truth) else 0,
-        }
-    )

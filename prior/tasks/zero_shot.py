@@ -24,6 +24,7 @@ from prior.tasks.embeddings import Embedder
 from prior.tasks.labels import VALUE, finding_names, label_matrix, long_predictions
 from prior.tasks.prompt_scores import (
     DIFFERENCE,
+    GLOBAL_SCALE,
     NORMALISATION,
     POOLING,
     SCORE,
@@ -43,6 +44,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "score_5x200": ["cosine to the positive"],
     "similarity": SIMILARITY,
     "normalisation": NORMALISATION,
+    "global_scale": GLOBAL_SCALE,
     "metrics": ["auroc", "auprc", *(f"{name}_5x200" for name in SUBSET_METRICS)],
 }
 READ = base.READ | {"findings", "prompts", "drawn"}

@@ -22,7 +22,7 @@ from prior.tasks.features import cached_features, extract_features
 from prior.tasks.finetune import batches
 from prior.tasks.labels import finding_names, label_matrix, long_predictions
 from prior.tasks.linear_head import ClassificationJob
-from prior.tasks.linear_probe import auroc, probe_scores, select_c
+from prior.tasks.linear_probe import auroc, fit_probe, select_c
 from prior.tasks.maps import EncodedMaps
 from prior.tasks.mask_heads import UNetHead
 from prior.tasks.mask_losses import cross_entropy_and_dice
@@ -44,7 +44,8 @@ def test_rotated_probe_is_the_plain_probe():
     rng = np.random.default_rng(0)
     x, other = rng.normal(size=(20, 60)), rng.normal(size=(7, 60))
     y = np.array([0, 1] * 10, dtype=float)
-    scores, unfit = probe_scores(x, np.stack([y, np.ones(20)], axis=1), other, 0.1, **SOLVER)
+    probe, unfit = fit_probe(x, np.stack([y, np.ones(20)], axis=1), 0.1, **SOLVER)
+    scores = probe(other)
     plain = LogisticRegression(C=0.1, tol=1e-8, max_iter=2000).fit(x, y).predict_proba(other)[:, 1]
     np.testing.assert_allclose(scores[:, 0], plain, atol=1e-5)
     assert unfit == [1]

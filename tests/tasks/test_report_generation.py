@@ -15,12 +15,11 @@ from prior.errors import InputError
 from prior.metrics.report_generation import report_metrics
 from prior.protocols import load_protocol
 from prior.tasks import run as run_module
+from prior.tasks.report_baselines import most_frequent, nearest_reports
 from prior.tasks.report_decoder import EOS, PAD, SPECIALS, UNK, ReportDecoder, Vocabulary
 from prior.tasks.report_generation import (
     ReportJob,
     _studies,
-    most_frequent,
-    nearest_reports,
     with_second,
 )
 from prior.tasks.run import run_evaluation

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from prior.datasets import chexpert, nih_images
 from prior.errors import InputError
@@ -154,6 +155,27 @@ def test_normalisations_by_hand():
     np.testing.assert_allclose(z_score(scores), [[-1, 0], [1, 0]])
     np.testing.assert_allclose(softmax(scores).sum(axis=1), 1)
     np.testing.assert_allclose(softmax(scores)[0, 1], 1 / (1 + np.exp(-4)))
+
+
+@pytest.mark.parametrize("learned", [None, 2.0])
+def test_prior_scales_the_global_cosine_by_a_logarithm_before_its_softmax(files, tmp_path, learned):
+    data = dataset(tmp_path, {"Edema": [1.0, 0.0, 1.0], "Fracture": [0.0, 1.0, 0.0]}, [])
+    model = bundle(tmp_path, IMAGES, WORDS)
+    cosines = model.towers.scores
+    model.towers.scores = lambda images, reports: {
+        **cosines(images, reports),
+        "local": 2 * cosines(images, reports)["global"],
+    }
+    if learned is not None:
+        model.towers.log_scale = torch.nn.Parameter(torch.tensor(learned))
+    stated = load_protocol("prior", "zero_shot", "prompt_local").knobs
+    names = ("pooling", "similarity", "normalisation", "global_scale", "score")
+    frame = run(model, data, tmp_path, **{name: stated[name] for name in names}).predictions
+    # Means over `wet, damp` and over `broken` of the cosines of the three images.
+    cosine = np.array([[0.5**0.5, 0.0], [0.0, 1.0], [0.5, 0.0]])
+    scale = np.log(100) if learned is None else learned
+    expected = softmax(scale * cosine) + 0.5 * softmax(2 * cosine)
+    np.testing.assert_allclose(frame["score"].to_numpy().reshape(3, 2), expected, atol=1e-2)
 
 
 def test_a_difference_needs_negative_prompts(files, tmp_path):
