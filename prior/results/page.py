@@ -150,7 +150,7 @@ def papers_section(view: pd.DataFrame, results: Path, with_lovt18: bool) -> Sect
         section.notes += [f"{HEADING}. {note}" for note in (*NOTES, *refusals(omitted))]
         links = pivot(rows, "column", "row")
         for name, wide in lovt_tables(rows).items():
-            own = links.reindex(columns=wide.columns).fillna("")
+            own = links.reindex(columns=wide.columns, fill_value="")
             section.tables += _split(f"{HEADING} · {name}", wide, own, simulated)
     forms = paper_forms(view, pd.read_csv(results / "tables" / "ranks.csv"))
     for name, wide in paper_tables(forms).items():
