@@ -184,7 +184,7 @@ def _assign(
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
     if recipe in recipes.BY_IMAGE:
         order = np.argsort(images["image_id"].to_numpy(dtype=str))
-        drawn = recipes.by_image(positive[order].any(axis=1), *recipes.BY_IMAGE[recipe])
+        drawn = recipes.by_image(np.any(positive[order], axis=1), *recipes.BY_IMAGE[recipe])
         return pd.Series(drawn, index=images.index[order], dtype=object).sort_index()
     if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
         return recipes.within_official(preset, images["official_split"])

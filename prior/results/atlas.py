@@ -67,7 +67,7 @@ def prototype_atlas(files: Mapping[str, Path], prepared: Path, simulated: bool, 
             nearest_sentences(prepared, atlas["study_id"][:lines], atlas["position"][:lines])
             for atlas, lines in zip(atlases.values(), shown, strict=True)
         ]
-        rows = [max(1, sum(1.6 + max(1, len(texts)) for texts in found)) for found in lists]
+        rows = [max(1.0, sum(1.6 + max(1, len(texts)) for texts in found)) for found in lists]
         heights = [height for lines in rows for height in (USE, LINE * lines)]
         size = (WIDTH, 0.5 + 0.1 * len(heights) + sum(heights))
         figure, grid = subplots(len(heights), 1, size, gridspec_kw={"height_ratios": heights})
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]], lines: int) -> None:
+def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]], lines: float) -> None:
     """For every prototype a line with its use and below it the sentences; `lines` have room."""
     table.set_axis_off()
     table.set_xlim(0, 1)

@@ -131,7 +131,7 @@ def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any
             for preset, parts in manifest["splits"].items()
         }
         shares_of_parts = prevalence(manifest, findings) if findings else {}
-        above = ["labels", "balance" if shares_of_parts else "labels"]
+        layout: list[Any] = [["labels", "balance" if shares_of_parts else "labels"], ["splits", "splits"]]
         heights = [max(len(findings), 1), len(splits)]
         ratios = {"width_ratios": [1.25, 1], "height_ratios": heights}
         people = "" if counts["patients"] is None else f", {counts['patients']} patients"
@@ -140,9 +140,7 @@ def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any
         words = [sizes, *overlap_text(manifest).splitlines(), *shared_text(dataset, leaks).splitlines()]
         caption = caption_text("\n".join(words), WIDTH)
         size = (WIDTH, LINE * sum(heights) + CAPTION_LINE * (caption.count("\n") + 1) + AROUND)
-        figure, panels = pyplot.subplot_mosaic(
-            [above, ["splits", "splits"]], figsize=size, layout="constrained", gridspec_kw=ratios
-        )
+        figure, panels = pyplot.subplot_mosaic(layout, figsize=size, layout="constrained", gridspec_kw=ratios)
         labels, parts = panels["labels"], panels["splits"]
         if findings:
             total = {name: sum(states.values()) for name, states in findings.items()}
