@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]], lines: int) -> None:
+def _table_panel(table: Any, atlas: dict[str, np.ndarray], texts: list[list[str]], lines: float) -> None:
     """For every prototype a line with its use and below it the sentences; `lines` have room."""
     table.set_axis_off()
     table.set_xlim(0, 1)

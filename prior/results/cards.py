@@ -140,9 +140,8 @@ def data_card(dataset: str, manifest: Mapping[str, Any], leaks: Mapping[str, Any
         words = [sizes, *overlap_text(manifest).splitlines(), *shared_text(dataset, leaks).splitlines()]
         caption = caption_text("\n".join(words), WIDTH)
         size = (WIDTH, LINE * sum(heights) + CAPTION_LINE * (caption.count("\n") + 1) + AROUND)
-        figure, panels = pyplot.subplot_mosaic(
-            [above, ["splits", "splits"]], figsize=size, layout="constrained", gridspec_kw=ratios
-        )
+        mosaic: list[Any] = [above, ["splits", "splits"]]
+        figure, panels = pyplot.subplot_mosaic(mosaic, figsize=size, layout="constrained", gridspec_kw=ratios)
         labels, parts = panels["labels"], panels["splits"]
         if findings:
             total = {name: sum(states.values()) for name, states in findings.items()}
