@@ -10,7 +10,7 @@ from prior.results.panels import empty_figure, heading, subplots
 from prior.results.style import WIDTH, figure_style, save
 
 MAX_CASES = 6
-NAMES = 1.0
+NAMES = 1.1
 """Inches that the names of methods take."""
 MAX_PICTURES = 48
 """Of many methods, fewer cases are shown, so that the picture stays small."""

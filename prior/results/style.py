@@ -81,7 +81,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
     paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
     with atomic_path(paths[0]) as temporary:
-        figure.savefig(temporary, transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(temporary, transparent=True, dpi=DPI, metadata={"Date": None, "Creator": None})
     figure.set_layout_engine("none")  # The layout is found once; finding it takes longer than drawing.
     with atomic_path(paths[1]) as temporary:
         figure.savefig(temporary, facecolor="white", dpi=DPI, metadata={"Software": None})
