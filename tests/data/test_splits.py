@@ -126,7 +126,7 @@ def test_pretraining_leaves_out_held_out_patients_but_keeps_the_test_side():
 
 
 @given(st.integers(1, 5000), st.floats(0.001, 1), st.floats(0.001, 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_fractions_are_nested(n, a, b):
     small, large = sorted((a, b))
     assert 1 <= take_fraction(n, small) <= take_fraction(n, large) <= n

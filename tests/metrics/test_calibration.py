@@ -76,7 +76,7 @@ def test_f1_without_any_positive_on_either_side_is_undefined() -> None:
     assert at_threshold(~none, none, np.ones((1, 3)))["f1"][0] == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=20))
 def test_the_threshold_has_the_best_f1_of_all(pairs: list[tuple[int, bool]]) -> None:
     scores, labels = np.array(pairs, dtype=float).T

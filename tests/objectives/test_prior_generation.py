@@ -30,7 +30,7 @@ def _mask() -> Tensor:
     return torch.arange(S) < torch.tensor(COUNTS).unsqueeze(1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(0, 10_000))
 def test_matching_equals_scipy_per_sample(batch: int, targets: int, slots: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

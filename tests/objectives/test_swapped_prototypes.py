@@ -49,7 +49,7 @@ def _slow(v: Tensor, t: Tensor, c: Tensor, temperature: float, epsilon: float, i
     return total / (2 * B)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 8), st.integers(1, 12), st.integers(1, 4), st.integers(0, 1000))
 def test_codes_equal_the_slow_scaling(samples: int, prototypes: int, iterations: int, seed: int) -> None:
     scores = torch.rand(samples, prototypes, generator=torch.Generator().manual_seed(seed)) * 2 - 1

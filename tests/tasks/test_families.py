@@ -376,7 +376,6 @@ def test_the_test_side_is_read_in_one_place():
         ("base.py", "subsets"),
         ("base.py", "test"),
         ("pretrain.py", "select"),
-        ("retrieval_8x200.py", "subsets"),
     ]
 
 

@@ -27,7 +27,7 @@ def logits_and_target(seed, empty=False):
     return logits, target * 0 if empty else target
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**20))
 def test_soft_dice_is_that_of_segmentation_models(seed):
     logits, target = logits_and_target(seed)
