@@ -120,5 +120,5 @@ def test_from_predictions_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
     examples(stems, tmp_path / "data/prepared", True, results / "plots")
     page(results)
     text = (results / "index.html").read_text()
-    assert text.count("Grounding: heat map") == 2
-    assert text.count("Prototypes: use") == 1
+    assert text.count("examples grounding") == 2
+    assert text.count("examples prototypes") == 1
