@@ -183,7 +183,7 @@ def heading(figure: Figure, text: str, simulated: bool, caption: str = "") -> No
 
 def caption_text(caption: str, width: float) -> str:
     """A caption in lines that a figure of `width` inches has room for."""
-    return wrapped(caption, round(23.5 * width))
+    return wrapped(caption, round(22 * width))
 
 
 def _title_letters(figure: Figure) -> int:
