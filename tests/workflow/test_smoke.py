@@ -35,7 +35,8 @@ def test_every_task_has_rows_and_a_headline_where_the_tiny_data_allow_10_percent
 def test_every_row_says_that_it_is_simulated(smoke: Repository) -> None:
     rows = pd.read_csv(smoke.root / "results/results.csv", keep_default_na=False)
     assert set(rows["simulated"].astype(str)) == {"True"}
-    assert set(rows["protocol"]) == {"strict_small", "strict", "lovt", "mgca", "prior", "benchx"}
+    families = {"strict_small", "strict", "lovt", "mgca", "prior", "benchx", "gloria", "medclip", "biovil"}
+    assert set(rows["protocol"]) == families
     assert set(rows["task"]) == set(TASKS)
 
 
