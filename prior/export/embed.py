@@ -85,7 +85,7 @@ def _pooled(bundle: Bundle) -> Callable[[NDArray[np.uint8]], Vectors]:
     def encode(squares: NDArray[np.uint8]) -> Vectors:
         images = load_images(squares, np.arange(len(squares)), str(device))
         maps = encoder(images.contiguous(memory_format=LAYOUT))
-        pooled: Vectors = maps[-1].float().mean(dim=(2, 3)).cpu().numpy()
+        pooled: Vectors = maps[-1].mean(dim=(2, 3)).cpu().numpy()
         return pooled
 
     return encode

@@ -1,7 +1,6 @@
 """What tasks without labels read of a bundle: unit global embeddings, or all features."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -68,17 +67,12 @@ class Embedder:
     def image_features(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> ImageFeatures:
         """Encode one batch of rows of an image store; float32, on the device."""
         batch = load_images(pixels, rows, str(self._device)).contiguous(memory_format=LAYOUT)
-        found = self.method.encode_images(batch)
-        return ImageFeatures(found.global_.float(), found.local.float(), found.grid)
+        return self.method.encode_images(batch)
 
     @torch.inference_mode()
     def report_features(self, texts: Sequence[Sequence[str]]) -> ReportFeatures:
         """Encode one batch of texts, each a list of sentences; float32, on the device."""
-        found = self.method.encode_reports(self.tokens(texts))
-        tensors = {field.name: getattr(found, field.name) for field in fields(found)}
-        return ReportFeatures(
-            **{name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-        )
+        return self.method.encode_reports(self.tokens(texts))
 
     def tokens(self, texts: Sequence[Sequence[str]]) -> ReportTokens:
         """Tokenise one batch of texts, each a list of sentences; on the device."""

@@ -126,10 +126,10 @@ def extract_features(
 
 
 def _arrays(maps: list[Tensor], levels: bool) -> dict[str, NDArray[Any]]:
-    found: dict[str, NDArray[Any]] = {"pooled": maps[-1].float().mean(dim=(2, 3)).cpu().numpy()}
+    found: dict[str, NDArray[Any]] = {"pooled": maps[-1].mean(dim=(2, 3)).cpu().numpy()}
     if levels:
         # Clamped to float16's range: an overflow would become inf and poison every loss.
-        halves = [level.float().clamp(-65504, 65504).half().cpu().numpy() for level in maps]
+        halves = [level.clamp(-65504, 65504).half().cpu().numpy() for level in maps]
         found |= {f"level_{k}": half for k, half in enumerate(halves)}
     return found
 
