@@ -6,6 +6,7 @@ The tests share one recorded repository and run in order; each leaves it recorde
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflow.conftest import Repository
 
@@ -79,3 +80,29 @@ def test_a_fresh_clone_without_a_remote_computes_the_same_metrics(
 
 def test_metrics_diff_shows_what_a_branch_changed(recorded: Repository) -> None:
     assert "retrieval" in recorded.run("dvc", "metrics", "diff", "main", "resamples", "--md", "--all")
+
+
+def test_an_added_evaluation_is_run_at_once_and_nothing_is_trained(recorded: Repository) -> None:
+    _add_evaluation(recorded, "zero_shot", "prompts")
+    jobs = recorded.jobs(*ALL)
+    assert {"leaks", "check_data"} <= set(jobs)
+    assert jobs.count("evaluate") == jobs.count("score") == 1
+    assert "pretrain" not in jobs
+    assert recorded.jobs(*ALL) == []
+
+
+def test_an_added_evaluation_hides_no_changed_method(recorded: Repository) -> None:
+    _add_evaluation(recorded, "classification", "finetune")
+    recorded.params({"method_settings": {"convirt": {"settings": {"temperature": 0.11}}}})
+    jobs = recorded.jobs(*ALL)
+    assert jobs.count("pretrain") == 1
+    assert jobs.count("evaluate") == 5  # of convirt all four, of random the added one
+    assert recorded.jobs(*ALL) == []
+
+
+def _add_evaluation(recorded: Repository, task: str, setting: str) -> None:
+    settings = yaml.safe_load((recorded.root / "params.yaml").read_text())
+    place = {"task": task, "dataset": "chexpert", "protocol": "strict_small", "setting": setting}
+    fractions = [0.1] if setting == "finetune" else []
+    added = {**place, "fractions": fractions, "seeds": [0]}
+    recorded.params({"evaluations": [*settings["evaluations"], added]})

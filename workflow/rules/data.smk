@@ -58,10 +58,12 @@ rule leaks:
         "prior leaks --settings {params.settings:q} --out {output} > {log} 2>&1"
 
 
-rule check_data:
+# A checkpoint, so that what waits for it is judged anew when it has run: behind a file that is `ancient` and about to
+# be made, Snakemake skips the jobs whose settings have changed and those whose files are missing.
+checkpoint check_data:
     input:
         # What a strict preset forbids stops here, before anything is trained.
-        ancient("data/leaks.json"),
+        "data/leaks.json",
         manifests=expand(
             "data/prepared/{dataset}/manifest.json", dataset=graph.datasets
         ),

@@ -3,8 +3,8 @@ PAIRS = graph.params.pretraining.dataset
 
 rule pretrain:
     input:
-        # Nothing is trained before every data set is verified; `ancient`, since its result is always the same.
-        ancient("data/checked.json"),
+        # Nothing is trained before every data set is verified, and nothing is trained again because one was.
+        ancient(lambda wildcards: checkpoints.check_data.get() and []),
         data=f"data/prepared/{PAIRS}/manifest.json",
         tokens=f"data/tokens/{PAIRS}/manifest.json",
     output:
