@@ -75,7 +75,7 @@ def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tupl
     base.require_unique(frame, "Path", path)
     base.require_values(frame, "Frontal/Lateral", ("Frontal", "Lateral"), path)
     source = frame["Path"].str.split("/").map(_relative)
-    wrong = ~source.str.fullmatch(r".+/[^/]+/[^/]*\d[^/]*/[^/]+").fillna(False).astype(bool)
+    wrong = ~source.str.fullmatch(r".+/[^/]+/[^/]*[0-9][^/]*/[^/]+").fillna(False).astype(bool)
     if wrong.any():
         line = int(wrong.to_numpy().argmax()) + 2
         raise InputError(f"{path}, line {line}, column 'Path': expected .../patientNNNNN/studyN/file.jpg")
@@ -90,11 +90,11 @@ def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tupl
             "study_id": patient + "_" + parts.str[-2],
             "patient_id": patient,
             "study_order": base.study_order(
-                patient, parts.str[-2].str.extract(r"(\d+)", expand=False).astype(int)
+                patient, parts.str[-2].str.extract(r"([0-9]+)", expand=False).astype(float)
             ),
             "view": frame["AP/PA"].where(frame["AP/PA"].isin(("AP", "PA"))).mask(lateral, "LATERAL"),
             "sex": frame["Sex"].str[:1].where(frame["Sex"].isin(("Male", "Female"))),
-            "age": base.to_numbers(frame, ["Age"], path)["Age"],
+            "age": base.to_ages(frame, "Age", path),
             "site": None,
             "source": source,
             "official_split": side,
