@@ -106,7 +106,8 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
         All cells as text; empty cells are missing.
 
     Raises:
-        InputError: the file cannot be parsed, ends within a row, has no rows, lacks a column or has one twice.
+        InputError: the file cannot be parsed or ends within a row, has no rows, lacks a column or has one
+            twice.
     """
     packed = path.with_name(path.name + ".gz")
     if not path.is_file() and not packed.is_file():
@@ -159,7 +160,7 @@ def _parse_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
 
 
 def _ends_within_row(path: Path, cells: int) -> bool:
-    """Whether the last row has fewer than `cells` cells and no end of line, as after an interrupted download."""
+    """Whether the last row has fewer than `cells` cells and no end of line, as after a download that broke."""
     with path.open("rb") as stream:
         stream.seek(-1, os.SEEK_END)
         if path.suffix == ".gz" or stream.read(1) in (b"\n", b"\r"):
@@ -250,7 +251,7 @@ def require_boxes(boxes: pd.DataFrame, path: Path) -> None:
         first = sides[wrong].iloc[0]
         values = ", ".join(f"{name} {value}" for name, value in first.items())
         raise InputError(
-            f"{_place(path, int(row))}: the box ({values}) is empty or outside; correct or remove the row"
+            f"{place(path, int(row))}: the box ({values}) is empty or outside; correct or remove the row"
         )
 
 
@@ -258,12 +259,10 @@ def _stop(path: Path, frame: pd.DataFrame, wrong: pd.Series, name: str, wanted: 
     position = int(np.flatnonzero(wrong.to_numpy())[0])
     value = "empty" if pd.isna(frame[name].iloc[position]) else repr(str(frame[name].iloc[position]))
     shown = "a value" if name in ("subject_id", "patient_id") else value
-    raise InputError(
-        f"{_place(path, position)}, column {name!r}: {shown} is not {wanted}; correct this cell"
-    )
+    raise InputError(f"{place(path, position)}, column {name!r}: {shown} is not {wanted}; correct this cell")
 
 
-def _place(path: Path, row: int) -> str:
+def place(path: Path, row: int) -> str:
     """Name a row of a table, or an annotation of a list in JSON, which has no lines."""
     return f"{path}, annotation {row}" if path.suffix == ".json" else f"{path}, line {row + 2}"
 
