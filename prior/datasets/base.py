@@ -160,7 +160,7 @@ def _parse_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
 
 
 def _ends_within_row(path: Path, cells: int) -> bool:
-    """Whether the last row has fewer than `cells` cells and no end of line, as after a download that broke."""
+    """Whether the last row has fewer than `cells` cells and no end of line, as after a broken download."""
     with path.open("rb") as stream:
         stream.seek(-1, os.SEEK_END)
         if path.suffix == ".gz" or stream.read(1) in (b"\n", b"\r"):
