@@ -117,14 +117,14 @@ def _folder(root: Path, side: str) -> str:
 
 def _patients(root: Path, names: list[str]) -> tuple[pd.Series, str | None]:
     """Return the NIH patient of each file, missing where unknown, and what says so; None if nothing does."""
-    own = pd.Series(names, dtype=str).str.extract(f"^{NAME.pattern}$", expand=False).astype(object)
-    patients = own.map(lambda number: str(int(number)), na_action="ignore")
+    own = pd.Series(names, dtype=str).str.extract(f"^{NAME.pattern}$", expand=False)
+    patients = own.map(lambda number: str(int(number)), na_action="ignore").astype(object)
     if own.notna().all():
         return patients, "patients in the names"
     match = find_patients(root, "file_name")
     if match is None:
         return patients, None
-    return patients.fillna(pd.Series(names).map(match[0]).astype(object)), f"with {match[1]}"
+    return patients.fillna(pd.Series(names).map(match[0])), f"with {match[1]}"
 
 
 def _images(ids: pd.Series, source: pd.Series, patient: pd.Series, sides: list[str]) -> pd.DataFrame:
