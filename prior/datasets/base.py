@@ -68,9 +68,8 @@ def require_keys(raw: RawDataset) -> None:
     if twice.any():
         image = images.loc[twice, "image_id"].iloc[0]
         first, second = images.loc[images["image_id"] == image, "source"].iloc[:2]
-        raise InputError(
-            f"{raw.root}: {first} and {second} are both image {image}; remove or rename one of the two"
-        )
+        both = f"{first} is listed twice" if first == second else f"{first} and {second} have one id"
+        raise InputError(f"{raw.root}: {both} ({image}); remove or rename one of the two")
     owners = images[["study_id", "patient_id"]].drop_duplicates()["study_id"]
     if owners.duplicated().any():
         study = owners[owners.duplicated()].iloc[0]
