@@ -168,14 +168,10 @@ def _stem(names: pd.Series) -> pd.Series:
 
 
 def _located(root: Path, names: pd.Series, folders: tuple[str, ...], listed_in: Path) -> pd.DataFrame:
-    """Find the folder that holds the images, whatever the case of their endings."""
+    """Find the folder that holds the images, else name the first; the case of endings does not matter."""
     require_inside(names, listed_in)
-    folder = next((name for name in folders if (root / name).is_dir()), ".")
-    for name in folders:
-        if (root / name).is_dir() and any((root / name).glob("*.[pP][nN][gG]")):
-            folder = name
-            break
-    found = {path.name.lower(): path.name for path in (root / folder).iterdir()}
+    folder = next((name for name in folders if any((root / name).glob("*.[pP][nN][gG]"))), folders[0])
+    found = {path.name.lower(): path.name for path in (root / folder).glob("*")}
     actual = names.map(lambda name: found.get(name.lower(), name))
     source = actual if folder == "." else folder + "/" + actual
     return pd.DataFrame({"image_id": _stem(names), "source": source})
