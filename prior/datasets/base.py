@@ -113,7 +113,7 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"{path} is missing; copy it into the raw folder")
     path = path if path.is_file() else packed
     try:
-        frame = _parse_csv(path, required)
+        frame = _parse_csv(path)
     except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(f"{path} cannot be read as csv ({error}); replace the file") from None
     missing = [name for name in required if name not in frame.columns]
@@ -129,7 +129,7 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
     return frame.replace("", np.nan)
 
 
-def _parse_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
+def _parse_csv(path: Path) -> pd.DataFrame:
     """Parse a csv as text.
 
     Left to itself, pandas names a second column of one name `name.1`, takes the first cells of longer rows
@@ -152,8 +152,8 @@ def _parse_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
             line = int(surplus.to_numpy().argmax()) + 2
             raise ValueError(f"line {line} has more cells than the header has names")
     frame.columns = frame.columns.str.strip()
-    places = [place for place, name in enumerate(names) if name in required]
-    if _ends_within_row(path, max(places, default=-1) + 1):
+    named = np.flatnonzero(names.ne("").to_numpy())
+    if len(named) and _ends_within_row(path, int(named[-1]) + 1):
         raise ValueError("it ends within a row")
     return frame
 

@@ -68,7 +68,7 @@ def test_a_table_that_would_be_misread_is_refused(case, tmp_path):
         "a,b\n1,2\n,5",
         "a,b\n1,2,\n,5,\n",
         "a,b,,\n1,2,,\n,5,,\n",
-        "a,b,c\n1,2,\n,5",
+        "a,b,,\n1,2,,\n,5",
         "\ufeff a , b\r\n 1 , 2\r\n,5\r\n",
     ],
 )
