@@ -9,7 +9,7 @@ import pandas as pd
 
 from prior.data.pixels import image_shape
 from prior.datasets import base
-from prior.datasets.nih_match import find_patients
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.datasets.object_cxr import FARTHEST, POLYGON, shape_to_rle
 from prior.datasets.raw_files import read_json, require_list
 from prior.errors import InputError
@@ -58,7 +58,7 @@ def read(root: Path) -> base.RawDataset:
     source = base.find_files(root, source)
     patients, keyed = _patients(root, [item["file_name"] for _, item in items])
     lost = patients.isna() if keyed is not None else pd.Series(False, index=ids.index)
-    dropped = [{"source": name, "reason": "no reliable match to an NIH patient"} for name in source[lost]]
+    dropped = [{"source": name, "reason": UNMATCHED} for name in source[lost]]
     items = [item for item, left_out in zip(items, lost, strict=True) if not left_out]
     ids, source, patients = (part[~lost].reset_index(drop=True) for part in (ids, source, patients))
     boxes = [row for image, (_, item) in zip(ids, items, strict=True) for row in _boxes(image, item)]

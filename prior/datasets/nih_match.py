@@ -9,6 +9,7 @@ from prior.errors import InputError
 
 MATCH = "nih_patient_map.csv"
 MAX_ERROR = 10.0
+UNMATCHED = "no reliable match to an NIH patient"  # reason of what a reader leaves out
 NUMBER = re.compile("[0-9]{1,8}")
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from prior.datasets import base
 from prior.datasets.cells import require
-from prior.datasets.nih_match import find_patients
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.datasets.raw_files import require_inside
 
 IMAGES = "stage_2_train_images"
@@ -52,7 +52,7 @@ def read(root: Path) -> base.RawDataset:
         boxes=boxes[boxes["image_id"].isin(names)].reset_index(drop=True),
         patient_family=None if patients is None else "nih",
         dropped=[
-            {"source": f"{IMAGES}/{name}.dcm", "reason": "no reliable match to an NIH patient"}
+            {"source": f"{IMAGES}/{name}.dcm", "reason": UNMATCHED}
             for name in targets.index
             if patients is not None and name not in patients
         ],

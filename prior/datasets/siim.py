@@ -8,7 +8,7 @@ import pandas as pd
 from prior.data.pixels import image_shape
 from prior.datasets import base
 from prior.datasets.cells import require
-from prior.datasets.nih_match import find_patients
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.datasets.png_masks import read_mask
 from prior.datasets.published_lists import recognise
 from prior.datasets.raw_files import require_inside
@@ -140,9 +140,9 @@ def _patients(root: Path) -> tuple[dict[str, str] | None, str]:
 
 
 def _dropped(files: dict[str, str], listed: set[str], used: set[str]) -> list[dict[str, str]]:
-    unlisted, unmatched = "image without a row in the table", "no reliable match to an NIH patient"
+    unlisted = "image without a row in the table"
     return [
-        {"source": source, "reason": unmatched if name in listed else unlisted}
+        {"source": source, "reason": UNMATCHED if name in listed else unlisted}
         for name, source in files.items()
         if name not in used
     ]
