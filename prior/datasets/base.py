@@ -84,6 +84,13 @@ def require_folder(root: Path, dataset: str, expected: str) -> None:
         )
 
 
+def folder_with(root: Path, name: str) -> Path:
+    """Return `root`, or the one folder in it that holds file `name`, as after unpacking an archive."""
+    if (root / name).is_file():
+        return root
+    return next((path for path in sorted(root.iterdir()) if (path / name).is_file()), root)
+
+
 def find_csv(root: Path, stem: str, dataset: str) -> Path:
     """Return `<root>/<stem>.csv`, or the same file compressed as .csv.gz."""
     for path in (root / f"{stem}.csv", root / f"{stem}.csv.gz"):

@@ -39,7 +39,9 @@ def read(root: Path) -> base.RawDataset:
         InputError: a table, column, value or image file is missing or wrong.
     """
     base.require_folder(root, "chexpert", "CheXpert-v1.0-small (train.csv, valid.csv, train/, valid/)")
-    folder = _find_folder(root)
+    folder = base.folder_with(root, "train.csv")
+    if not (folder / "train.csv").is_file():
+        raise InputError(f"{root / 'train.csv'} is missing; unpack CheXpert-v1.0-small there")
     tables = [
         (folder / name, base.read_csv(folder / name, COLUMNS), side)
         for name, side in LISTS.items()
@@ -60,14 +62,6 @@ def read(root: Path) -> base.RawDataset:
         patient_family="chexpert",
         strict_pool="train",
     )
-
-
-def _find_folder(root: Path) -> Path:
-    """Return the folder that holds train.csv: `root` or one folder below it."""
-    for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
-        if (folder / "train.csv").is_file():
-            return folder
-    raise InputError(f"{root / 'train.csv'} is missing; unpack CheXpert-v1.0-small there")
 
 
 def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -21,7 +21,7 @@ SIDES = ["x_min", "y_min", "x_max", "y_max"]
 
 
 def read(root: Path) -> base.RawDataset:
-    """Read `images.csv` (one row an image) and, if there, `boxes.csv`.
+    """Read `images.csv` (one row an image) and, if there, `boxes.csv`, in `root` or in a folder there.
 
     Only `path` is required; every column that is not `RESERVED` is a finding. With `patient_id` the images
     are split by patient, without it only presets that end in `-image` are possible.
@@ -31,6 +31,7 @@ def read(root: Path) -> base.RawDataset:
             spreadsheet where cells hold line breaks.
     """
     base.require_folder(root, NAME, f"{TABLE} and the images that it names")
+    root = base.folder_with(root, TABLE)
     path = root / TABLE
     frame = base.read_csv(path, ["path"])
     _require_names(list(frame.columns), path)
