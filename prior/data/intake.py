@@ -10,6 +10,7 @@ from prior.data.manifest import count_records
 from prior.data.prepare import frontal, prepare
 from prior.data.unpack import unpacked
 from prior.datasets.base import RawDataset
+from prior.datasets.published_counts import beside_published
 
 SHOWN = 6
 
@@ -68,6 +69,7 @@ def recognised(reader: str, raw: RawDataset) -> list[str]:
     lines = {
         "reader": f"{reader} ({raw.root})",
         "layout": raw.layout,
+        "counts": beside_published(raw),
         "files": f"{kinds}; {len(sizes):,} are there, {sum(sizes) / 1e6:,.1f} MB",
         "patients": key,
         "studies": f"{counts['studies']:,}",
@@ -77,7 +79,7 @@ def recognised(reader: str, raw: RawDataset) -> list[str]:
         "masks": _marks(counts, "masks"),
         "reports": f"{counts['reports']:,}" if counts["reports"] else "none",
     }
-    return [f"{name:9} {text}" for name, text in lines.items()]
+    return [f"{name:9} {text}" for name, text in lines.items() if text is not None]
 
 
 def delivered(manifest: dict[str, Any], images: pd.DataFrame, out: Path) -> list[str]:

@@ -20,6 +20,7 @@ RASTER_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 LONGEST_REASON = 300  # characters
 
+_VIEWS = {"AP": "AP", "PA": "PA", "LATERAL": "LATERAL", "LL": "LATERAL", "RL": "LATERAL"}
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0}  # DICOM age strings: units per year
 
 
@@ -183,13 +184,13 @@ def _is_windowed(data: Any) -> bool:
 
 
 def _header(data: Any) -> dict[str, Any]:
-    """Read what subgroups need: view (AP, PA), sex (F, M) and age in years."""
+    """Read what subgroups need: view (AP, PA, LATERAL), sex (F, M) and age in years."""
     view, sex = str(data.get("ViewPosition", "")), str(data.get("PatientSex", ""))
     written = str(data.get("PatientAge", ""))
     number = written.rstrip("DWMY")
     age = float(number) / _AGE_UNITS.get(written[-1:], 1.0) if number.isdigit() else None
     return {
-        "view": view if view in ("AP", "PA") else None,
+        "view": _VIEWS.get(view.strip()),
         "sex": sex if sex in ("F", "M") else None,
         "age": age if age is not None and age <= 130 else None,
     }

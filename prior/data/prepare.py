@@ -19,7 +19,7 @@ from prior.data.recipes import ROWS_LEAKY, by_table_rows
 from prior.data.schemas import columns, write_parts, write_table
 from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
-from prior.datasets.base import FRONTAL_VIEWS, RawDataset
+from prior.datasets.base import FRONTAL_VIEWS, RawDataset, require_keys
 from prior.datasets.published_lists import read_lists
 from prior.errors import InputError
 
@@ -66,6 +66,7 @@ def prepare(
     raw = reader.read(root)
     if on_read is not None:
         on_read(raw)
+    require_keys(raw)
     chosen = choose_presets(raw, presets)
     _require_images(raw, max_unreadable)
     work = _work_folder(raw, out, size, fits)

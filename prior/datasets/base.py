@@ -1,9 +1,13 @@
 """What a reader returns, and the checks that all readers share."""
 
+import csv
 import os
+import warnings
 import zlib
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from prior.data.pixels import Picture, load_pixels
 from prior.errors import InputError
 
 FRONTAL_VIEWS = ("AP", "PA")
+OLDEST = 130.0  # years
 
 
 @dataclass
@@ -56,12 +61,34 @@ class RawDataset:
     load_pixels: Callable[[Path, int], Picture] = load_pixels
 
 
+def require_keys(raw: RawDataset) -> None:
+    """Stop if two images have one id, or a study has two patients, before hours of decoding."""
+    images = raw.images
+    twice = images["image_id"].duplicated()
+    if twice.any():
+        image = images.loc[twice, "image_id"].iloc[0]
+        first, second = images.loc[images["image_id"] == image, "source"].iloc[:2]
+        both = f"{first} is listed twice" if first == second else f"{first} and {second} have one id"
+        raise InputError(f"{raw.root}: {both} ({image}); remove or rename one of the two")
+    owners = images[["study_id", "patient_id"]].drop_duplicates()["study_id"]
+    if owners.duplicated().any():
+        study = owners[owners.duplicated()].iloc[0]
+        raise InputError(f"{raw.root}: study {study} belongs to two patients; correct the tables")
+
+
 def require_folder(root: Path, dataset: str, expected: str) -> None:
     """Stop if `root` is no folder; `expected` says what should be in it."""
     if not root.is_dir():
         raise InputError(
             f"raw folder {root} of dataset {dataset} does not exist; put {expected} there or correct the path"
         )
+
+
+def folder_with(root: Path, name: str) -> Path:
+    """Return `root`, or the one folder in it that holds file `name`, as after unpacking an archive."""
+    if (root / name).is_file():
+        return root
+    return next((path for path in sorted(root.iterdir()) if (path / name).is_file()), root)
 
 
 def find_csv(root: Path, stem: str, dataset: str) -> Path:
@@ -85,17 +112,17 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
         All cells as text; empty cells are missing.
 
     Raises:
-        InputError: the file cannot be parsed, has no rows or lacks a column.
+        InputError: the file cannot be parsed or ends within a row, has no rows, lacks a column or has one
+            twice.
     """
     packed = path.with_name(path.name + ".gz")
     if not path.is_file() and not packed.is_file():
         raise InputError(f"{path} is missing; copy it into the raw folder")
     path = path if path.is_file() else packed
     try:
-        frame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        frame = _parse_csv(path)
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(f"{path} cannot be read as csv ({error}); replace the file") from None
-    frame.columns = frame.columns.str.strip()
     missing = [name for name in required if name not in frame.columns]
     if missing:
         raise InputError(
@@ -109,16 +136,65 @@ def read_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
     return frame.replace("", np.nan)
 
 
+def _parse_csv(path: Path) -> pd.DataFrame:
+    """Parse a csv as text.
+
+    Left to itself, pandas names a second column of one name `name.1`, takes the first cells of longer rows
+    for an index, so that every column shifts, and fills up a row that was cut off.
+
+    Raises:
+        ValueError: what is written above, and whatever pandas finds wrong.
+    """
+    read = partial(pd.read_csv, path, dtype=str, skipinitialspace=True, keep_default_na=False)
+    names = read(header=None, nrows=1).iloc[0].str.strip()
+    twice = names[names.duplicated() & names.ne("")]
+    if len(twice):
+        raise ValueError(f"two columns are called {twice.iloc[0]!r}")
+    with warnings.catch_warnings(record=True) as cut:
+        warnings.simplefilter("always", pd.errors.ParserWarning)
+        frame = read(index_col=False)
+    if cut:  # rows longer than the header: harmless where they only end in a comma
+        surplus = read(header=None, skiprows=1).iloc[:, len(names) :].fillna("").ne("").any(axis=1)
+        if surplus.any():
+            line = int(surplus.to_numpy().argmax()) + 2
+            raise ValueError(f"line {line} has more cells than the header has names")
+    frame.columns = frame.columns.str.strip()
+    named = np.flatnonzero(names.ne("").to_numpy())
+    if len(named) and _ends_within_row(path, int(named[-1]) + 1):
+        raise ValueError("it ends within a row")
+    return frame
+
+
+def _ends_within_row(path: Path, cells: int) -> bool:
+    """Whether the last row has fewer than `cells` cells and no end of line, as after a broken download."""
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if path.suffix == ".gz" or stream.read(1) in (b"\n", b"\r"):
+            return False
+    with path.open(newline="", encoding="utf-8") as text:
+        last = deque(csv.reader(text, skipinitialspace=True), maxlen=1)
+    return bool(last) and 0 < len(last[0]) < cells
+
+
 def to_numbers(frame: pd.DataFrame, names: Iterable[str], path: Path) -> pd.DataFrame:
-    """Return `frame` with columns `names` as float; a cell that is no number is an InputError."""
+    """Return `frame` with columns `names` as float; a cell that is no finite number is an InputError."""
     frame = frame.copy()
     for name in names:
         numbers = pd.to_numeric(frame[name], errors="coerce")
-        wrong = numbers.isna() & frame[name].notna()
+        wrong = (numbers.isna() | np.isinf(numbers)) & frame[name].notna()
         if wrong.any():
             _stop(path, frame, wrong, name, "a number")
         frame[name] = numbers.astype(float)
     return frame
+
+
+def to_ages(frame: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    """Return column `name` as years; a cell that is no age is an InputError."""
+    ages = to_numbers(frame, [name], path)[name]
+    wrong = ages.notna() & ~ages.between(0, OLDEST)
+    if wrong.any():
+        _stop(path, frame, wrong, name, f"an age in years, 0 to {OLDEST:.0f}")
+    return ages
 
 
 def to_labels(frame: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
@@ -181,7 +257,7 @@ def require_boxes(boxes: pd.DataFrame, path: Path) -> None:
         first = sides[wrong].iloc[0]
         values = ", ".join(f"{name} {value}" for name, value in first.items())
         raise InputError(
-            f"{path}, line {int(row) + 2}: the box ({values}) is empty or outside; correct or remove the row"
+            f"{place(path, int(row))}: the box ({values}) is empty or outside; correct or remove the row"
         )
 
 
@@ -189,9 +265,12 @@ def _stop(path: Path, frame: pd.DataFrame, wrong: pd.Series, name: str, wanted: 
     position = int(np.flatnonzero(wrong.to_numpy())[0])
     value = "empty" if pd.isna(frame[name].iloc[position]) else repr(str(frame[name].iloc[position]))
     shown = "a value" if name in ("subject_id", "patient_id") else value
-    raise InputError(
-        f"{path}, line {position + 2}, column {name!r}: {shown} is not {wanted}; correct this cell"
-    )
+    raise InputError(f"{place(path, position)}, column {name!r}: {shown} is not {wanted}; correct this cell")
+
+
+def place(path: Path, row: int) -> str:
+    """Name a row of a table, or an annotation of a list in JSON, which has no lines."""
+    return f"{path}, annotation {row}" if path.suffix == ".json" else f"{path}, line {row + 2}"
 
 
 def study_order(patients: pd.Series, *by: pd.Series) -> pd.Series:

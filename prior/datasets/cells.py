@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from prior.datasets.base import place
 from prior.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
@@ -18,9 +19,7 @@ def require(good: pd.Series, frame: pd.DataFrame, name: str, wanted: str, path: 
     position = int(np.flatnonzero(~good.to_numpy(dtype=bool))[0])
     value = frame[name].iloc[position]
     shown = "a value" if "patient" in name.lower() else "empty" if pd.isna(value) else repr(str(value))
-    raise InputError(
-        f"{path}, line {position + 2}, column {name!r}: {shown} is not {wanted}; correct this cell"
-    )
+    raise InputError(f"{place(path, position)}, column {name!r}: {shown} is not {wanted}; correct this cell")
 
 
 def stays_inside(relative: str) -> bool:
@@ -32,13 +31,15 @@ def stays_inside(relative: str) -> bool:
 def index_images(root: Path, folders: Iterable[Path]) -> dict[str, str]:
     """Return file name without suffix -> path relative to `root` of the images directly in `folders`.
 
+    Hidden files, such as the `._` files of archives made on a Mac, are no images.
+
     Raises:
         InputError: two files have the same name.
     """
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
+            if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
                 continue
             source = path.relative_to(root).as_posix()
             if path.stem in found:

@@ -19,7 +19,7 @@ def read(root: Path) -> base.RawDataset:
     """
     frame = nih_images.read_table(root, "chestx_det")
     chosen = frame[frame["chestx_det"].notna()].reset_index(drop=True)
-    boxes = nih_images.read_boxes(root)
+    boxes = nih_images.read_boxes(root, frame["image_id"])
     boxes = boxes[(boxes["origin"] == nih_images.CHESTX_DET) & boxes["image_id"].isin(chosen["image_id"])]
     present = (chosen["chestx_det"] != "none").astype(float)
     return base.RawDataset(
@@ -29,16 +29,17 @@ def read(root: Path) -> base.RawDataset:
         images=nih_images.image_records(chosen),
         labels=pd.DataFrame({"image_id": chosen["image_id"], LABEL: present}),
         boxes=boxes.drop(columns="origin").assign(label=LABEL).reset_index(drop=True),
-        masks=_masks(root, chosen),
+        masks=_masks(root, chosen, frame["image_id"]),
         patient_family=nih_images.FAMILY,
         notes={"classes": "13 classes of lesions merged into one"},
     )
 
 
-def _masks(root: Path, chosen: pd.DataFrame) -> pd.DataFrame:
+def _masks(root: Path, chosen: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     path = root / nih_images.FOLDER / "masks.csv"
     frame = base.read_csv(path, ["image", "mask"])
     base.require_present(frame, "mask", path)
+    nih_images.require_listed(frame, known, path)
     require_inside(frame["mask"], path)
     frame["image_id"] = nih_images.image_ids(frame["image"])
     sized = frame.merge(chosen[["image_id", "h", "w"]], on="image_id", how="inner")

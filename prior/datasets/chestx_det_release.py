@@ -1,5 +1,6 @@
 """ChestX-Det as released: 13 classes with boxes and polygons on NIH images (Liu et al. 2020; Apache-2.0)."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pandas as pd
 
 from prior.data.pixels import image_shape
 from prior.datasets import base
-from prior.datasets.object_cxr import POLYGON, shape_to_rle
-from prior.datasets.raw_files import read_json, require_inside, require_list
+from prior.datasets.nih_match import UNMATCHED, find_patients
+from prior.datasets.object_cxr import FARTHEST, POLYGON, shape_to_rle
+from prior.datasets.raw_files import read_json, require_list
 from prior.errors import InputError
 
 LISTS = {"train": "ChestX_Det_train.json", "test": "ChestX_Det_test.json"}
@@ -30,13 +32,16 @@ FINDINGS = (
     "Pneumothorax",
 )
 SIDES = ["x_min", "y_min", "x_max", "y_max"]
-FARTHEST = 100_000
+NAME = re.compile(r"(?:([0-9]{8})_[0-9]{3}|[0-9]+)\.png")  # of NIH, or a number that the release gave
 
 
 def read(root: Path) -> base.RawDataset:
     """Read both lists; every image was read for all 13 classes, so those not named are absent.
 
-    Patients are those of NIH. A polygon without area gives no mask; the notes count them.
+    The released files have numbers for names: patients are known only if the folder also says which NIH
+    images these are (`nih_match.find_patients`, column `file_name`), and images without a reliable match are
+    then dropped. A name of NIH says its patient itself. A polygon without area gives no mask; the notes count
+    them.
 
     Raises:
         InputError: a list, entry, class, box or image file is missing or wrong.
@@ -47,21 +52,27 @@ def read(root: Path) -> base.RawDataset:
     items = [(side, item) for side, name in LISTS.items() for item in _items(root / name)]
     folders = {side: _folder(root, side) for side in LISTS}
     source = pd.Series([f"{folders[side]}/{item['file_name']}" for side, item in items])
-    ids = pd.Series([item["file_name"].rsplit(".", 1)[0] for _, item in items])
+    ids = pd.Series([item["file_name"].rsplit(".", 1)[0] for _, item in items], dtype=str)
     if ids.duplicated().any():
         raise InputError(f"{root}: image {ids[ids.duplicated()].iloc[0]} is listed twice; correct the lists")
     source = base.find_files(root, source)
-    boxes = [row for image, (side, item) in zip(ids, items, strict=True) for row in _boxes(image, item)]
+    patients, keyed = _patients(root, [item["file_name"] for _, item in items])
+    lost = patients.isna() if keyed is not None else pd.Series(False, index=ids.index)
+    dropped = [{"source": name, "reason": UNMATCHED} for name in source[lost]]
+    items = [item for item, left_out in zip(items, lost, strict=True) if not left_out]
+    ids, source, patients = (part[~lost].reset_index(drop=True) for part in (ids, source, patients))
+    boxes = [row for image, (_, item) in zip(ids, items, strict=True) for row in _boxes(image, item)]
     masks, flat = _masks(root, source, ids, [item for _, item in items])
     return base.RawDataset(
         name="chestx_det_release",
-        layout=", ".join(LISTS.values()),
+        layout=", ".join([*LISTS.values(), keyed or "without patient key"]),
         root=root,
-        images=_images(ids, source, [side for side, _ in items]),
+        images=_images(ids, source, ids if keyed is None else patients, [side for side, _ in items]),
         labels=_labels(ids, [item for _, item in items]),
         boxes=pd.DataFrame(boxes, columns=["image_id", "label", *SIDES]),
         masks=masks,
-        patient_family="nih",
+        patient_family=None if keyed is None else "nih",
+        dropped=dropped,
         notes={"polygons without area": flat},
     )
 
@@ -74,8 +85,8 @@ def _items(path: Path) -> list[dict[str, Any]]:
         if not isinstance(item["file_name"], str) or not all(isinstance(part, list) for part in parts):
             raise InputError(f"{path}: entry {position} is not as released; correct it")
         name = item["file_name"]
-        if not name.split("_")[0].isdigit():
-            raise InputError(f"{path}: {name!r} is no NIH image name such as 00000061_012.png; correct it")
+        if not NAME.fullmatch(name):
+            raise InputError(f"{path}: {name!r} is no name such as 36199.png or 00000061_012.png; correct it")
         if len({len(part) for part in parts}) != 1:
             counts = " / ".join(str(len(part)) for part in parts)
             raise InputError(f"{path}: {name} has {counts} syms / boxes / polygons; correct it")
@@ -91,7 +102,6 @@ def _items(path: Path) -> list[dict[str, Any]]:
             isinstance(outline, list) and all(_is_numbers(p, 2) for p in outline) for outline in parts[2]
         ):
             raise InputError(f"{path}: a polygon of {name} is no list of points; correct it")
-    require_inside(pd.Series([item["file_name"] for item in items], dtype=str), path)
     return items
 
 
@@ -105,8 +115,19 @@ def _folder(root: Path, side: str) -> str:
     return next((name for name in FOLDERS[side] if (root / name).is_dir()), FOLDERS[side][0])
 
 
-def _images(ids: pd.Series, source: pd.Series, sides: list[str]) -> pd.DataFrame:
-    patient = ids.str.split("_").str[0].astype(int).astype(str)
+def _patients(root: Path, names: list[str]) -> tuple[pd.Series, str | None]:
+    """Return the NIH patient of each file, missing where unknown, and what says so; None if nothing does."""
+    own = pd.Series(names, dtype=str).str.extract(f"^{NAME.pattern}$", expand=False)
+    patients = own.map(lambda number: str(int(number)), na_action="ignore").astype(object)
+    if own.notna().all():
+        return patients, "patients in the names"
+    match = find_patients(root, "file_name")
+    if match is None:
+        return patients, None
+    return patients.fillna(pd.Series(names).map(match[0])), f"with {match[1]}"
+
+
+def _images(ids: pd.Series, source: pd.Series, patient: pd.Series, sides: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": ids,

@@ -39,7 +39,9 @@ def read(root: Path) -> base.RawDataset:
         InputError: a table, column, value or image file is missing or wrong.
     """
     base.require_folder(root, "chexpert", "CheXpert-v1.0-small (train.csv, valid.csv, train/, valid/)")
-    folder = _find_folder(root)
+    folder = base.folder_with(root, "train.csv")
+    if not (folder / "train.csv").is_file():
+        raise InputError(f"{root / 'train.csv'} is missing; unpack CheXpert-v1.0-small there")
     tables = [
         (folder / name, base.read_csv(folder / name, COLUMNS), side)
         for name, side in LISTS.items()
@@ -62,20 +64,12 @@ def read(root: Path) -> base.RawDataset:
     )
 
 
-def _find_folder(root: Path) -> Path:
-    """Return the folder that holds train.csv: `root` or one folder below it."""
-    for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
-        if (folder / "train.csv").is_file():
-            return folder
-    raise InputError(f"{root / 'train.csv'} is missing; unpack CheXpert-v1.0-small there")
-
-
 def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     base.require_present(frame, "Path", path)
     base.require_unique(frame, "Path", path)
     base.require_values(frame, "Frontal/Lateral", ("Frontal", "Lateral"), path)
     source = frame["Path"].str.split("/").map(_relative)
-    wrong = ~source.str.fullmatch(r".+/[^/]+/[^/]*\d[^/]*/[^/]+").fillna(False).astype(bool)
+    wrong = ~source.str.fullmatch(r".+/[^/]+/[^/]*[0-9][^/]*/[^/]+").fillna(False).astype(bool)
     if wrong.any():
         line = int(wrong.to_numpy().argmax()) + 2
         raise InputError(f"{path}, line {line}, column 'Path': expected .../patientNNNNN/studyN/file.jpg")
@@ -90,11 +84,11 @@ def _read_list(folder: Path, path: Path, frame: pd.DataFrame, side: str) -> tupl
             "study_id": patient + "_" + parts.str[-2],
             "patient_id": patient,
             "study_order": base.study_order(
-                patient, parts.str[-2].str.extract(r"(\d+)", expand=False).astype(int)
+                patient, parts.str[-2].str.extract(r"([0-9]+)", expand=False).astype(float)
             ),
             "view": frame["AP/PA"].where(frame["AP/PA"].isin(("AP", "PA"))).mask(lateral, "LATERAL"),
             "sex": frame["Sex"].str[:1].where(frame["Sex"].isin(("Male", "Female"))),
-            "age": base.to_numbers(frame, ["Age"], path)["Age"],
+            "age": base.to_ages(frame, "Age", path),
             "site": None,
             "source": source,
             "official_split": side,

@@ -48,7 +48,7 @@ def _of_images(folder: Path, path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     base.require_present(frame, "Study", path)
     base.require_unique(frame, "Study", path)
     short = frame["Study"].str.strip("/").str.split("/").str[-2:].str.join("/")
-    files = sorted((folder / FOLDER).glob("*/*/*.jpg"))
+    files = sorted(file for file in (folder / FOLDER).glob("*/*/*") if file.suffix.lower() == ".jpg")
     images = pd.DataFrame({"Path": [file.relative_to(folder).as_posix() for file in files]}, dtype=str)
     images["study"] = images["Path"].str.split("/").str[-3:-1].str.join("/")
     lost = short[~short.isin(images["study"])]

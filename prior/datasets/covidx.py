@@ -9,7 +9,7 @@ import pandas as pd
 
 from prior.data.splits import bucket, patient_keys, split_of
 from prior.datasets import base
-from prior.datasets.nih_match import find_patients
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.errors import InputError
 
 NAME = "covidx"
@@ -20,7 +20,6 @@ RSNA, MISSPELT = "rsna", "rnsa"
 RSNA_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # images in the published lists (train, validation, test)
 PUBLISHED = {"6": (14311, 0, 200), "9A": (30130, 0, 400), "9B": (30482, 0, 400), "CXR-4": (67863, 8473, 8482)}
-UNMATCHED = "no reliable match to an NIH patient"
 
 
 def read(root: Path) -> base.RawDataset:

@@ -1,5 +1,6 @@
 """A user's own images with one csv, as `docs/bring_your_data.md` describes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from prior.datasets import base
 from prior.datasets.cells import IMAGE_SUFFIXES, require, stays_inside
 from prior.datasets.raw_files import whole_ids
+from prior.errors import InputError
 
 NAME = "folder"
 TABLE, BOXES = "images.csv", "boxes.csv"
@@ -16,11 +18,10 @@ VIEWS = ("AP", "PA", "LATERAL", "OTHER")
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 SPLITS = ("train", "validation", "test")
 SIDES = ["x_min", "y_min", "x_max", "y_max"]
-OLDEST = 130
 
 
 def read(root: Path) -> base.RawDataset:
-    """Read `images.csv` (one row an image) and, if there, `boxes.csv`.
+    """Read `images.csv` (one row an image) and, if there, `boxes.csv`, in `root` or in a folder there.
 
     Only `path` is required; every column that is not `RESERVED` is a finding. With `patient_id` the images
     are split by patient, without it only presets that end in `-image` are possible.
@@ -30,8 +31,10 @@ def read(root: Path) -> base.RawDataset:
             spreadsheet where cells hold line breaks.
     """
     base.require_folder(root, NAME, f"{TABLE} and the images that it names")
+    root = base.folder_with(root, TABLE)
     path = root / TABLE
     frame = base.read_csv(path, ["path"])
+    _require_names(list(frame.columns), path)
     blank = pd.Series(np.nan, index=frame.index, dtype=str)
     frame = frame.assign(**{name: blank for name in RESERVED if name not in frame.columns})
     frame["image_id"] = _image_ids(root, frame, path)
@@ -55,6 +58,17 @@ def read(root: Path) -> base.RawDataset:
         reports=_reports(frame, path),
         patient_family=NAME if has_patients else None,
     )
+
+
+def _require_names(columns: list[str], path: Path) -> None:
+    """Stop at a column without a name, which would count as a finding, or at two that name one finding."""
+    for position, name in enumerate(columns, start=1):
+        if re.fullmatch(r"Unnamed: \d+", name):
+            raise InputError(f"{path}: column {position} has no name; name the finding or remove the column")
+        if name.replace(" ", "_") in [other.replace(" ", "_") for other in columns[: position - 1]]:
+            raise InputError(
+                f"{path}: column {name!r} names a finding that an earlier column has; remove one"
+            )
 
 
 def _image_ids(root: Path, frame: pd.DataFrame, path: Path) -> pd.Series:
@@ -83,8 +97,7 @@ def _images(root: Path, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         good = upper[name].isna() | upper[name].isin(allowed)
         require(good, frame, name, f"one of {', '.join(allowed)} or blank", path)
     base.require_values(frame, "split", SPLITS, path)
-    age = base.to_numbers(frame, ["age"], path)["age"]
-    require(age.isna() | age.between(0, OLDEST), frame, "age", f"an age in years, 0 to {OLDEST}", path)
+    age = base.to_ages(frame, "age", path)
     images = pd.DataFrame(
         {
             "image_id": frame["image_id"],

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from prior.datasets import base
-from prior.datasets.iu_xray_xml import find_reports, read_reports
+from prior.datasets.iu_xray_xml import NUMBER, find_reports, read_reports
 from prior.datasets.open_i import NORMAL, TERMS, report_findings
 from prior.datasets.raw_files import read_json, require_inside, require_list, storable, whole_ids
 from prior.errors import InputError
@@ -73,10 +73,11 @@ def _read_csv(root: Path) -> Layout:
     path, listing = root / REPORTS, root / PROJECTIONS
     table = base.read_csv(path, ["uid", "MeSH", "Problems", "findings", "impression"])
     base.require_present(table, "uid", path)
+    table["uid"] = whole_ids(table["uid"])
     base.require_unique(table, "uid", path)
     studies = pd.DataFrame(
         {
-            "uid": whole_ids(table["uid"]),
+            "uid": table["uid"],
             "findings": table["findings"].fillna(""),
             "impression": table["impression"].fillna(""),
             "major": [_tags(cell) for cell in table["MeSH"]],
@@ -119,7 +120,7 @@ def _read_r2gen(root: Path) -> Layout:
     studies = pd.DataFrame(
         {
             "uid": [_number(item["id"]) for item in items],
-            "findings": [storable(item["report"]).strip() for item in items],
+            "findings": [item["report"].strip() for item in items],
             "impression": "",
         }
     )
@@ -140,10 +141,13 @@ def _annotation(path: Path) -> list[tuple[str, dict[str, Any]]]:
                 raise InputError(f"{path}: id or report of {item['id']!r} in {name!r} is no text; correct it")
             if not isinstance(names, list) or not names or not all(isinstance(file, str) for file in names):
                 raise InputError(f"{path}: 'image_path' of {item['id']} is no list of file names; correct it")
-            if item["id"] in seen:
-                raise InputError(f"{path}: id {item['id']} occurs twice; use the file as released by R2Gen")
-            seen.add(item["id"])
-            found.append((name, item))
+            study, report = storable(item["id"]), storable(item["report"])
+            if not NUMBER.fullmatch(_number(study)):
+                raise InputError(f"{path}: id {study!r} is none such as CXR2384_IM-0942; correct it")
+            if _number(study) in seen:
+                raise InputError(f"{path}: id {study} occurs twice; use the file as released by R2Gen")
+            seen.add(_number(study))
+            found.append((name, {"id": study, "report": report, "image_path": [*map(storable, names)]}))
     return found
 
 
@@ -164,14 +168,10 @@ def _stem(names: pd.Series) -> pd.Series:
 
 
 def _located(root: Path, names: pd.Series, folders: tuple[str, ...], listed_in: Path) -> pd.DataFrame:
-    """Find the folder that holds the images, whatever the case of their endings."""
+    """Find the folder that holds the images, else name the first; the case of endings does not matter."""
     require_inside(names, listed_in)
-    folder = next((name for name in folders if (root / name).is_dir()), ".")
-    for name in folders:
-        if (root / name).is_dir() and any((root / name).glob("*.[pP][nN][gG]")):
-            folder = name
-            break
-    found = {path.name.lower(): path.name for path in (root / folder).iterdir()}
+    folder = next((name for name in folders if any((root / name).glob("*.[pP][nN][gG]"))), folders[0])
+    found = {path.name.lower(): path.name for path in (root / folder).glob("*")}
     actual = names.map(lambda name: found.get(name.lower(), name))
     source = actual if folder == "." else folder + "/" + actual
     return pd.DataFrame({"image_id": _stem(names), "source": source})

@@ -1,5 +1,6 @@
 """The XML reports of the Indiana University collection, from their folder or straight from the archive."""
 
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from prior.errors import InputError
 
 FOLDERS = ("ecgen-radiology", "reports", "open_i/ecgen-radiology")
 ARCHIVES = ("NLMCXR_reports.tgz", "open_i/NLMCXR_reports.tgz")
+NUMBER = re.compile("[0-9]+")
 LARGEST = 4_000_000  # bytes; the largest real report has some thousands
 
 
@@ -37,7 +39,7 @@ def read_reports(root: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     where = find_reports(root)
     if where is None:
         raise InputError(f"{root / FOLDERS[0]}/ is missing; unpack NLMCXR_reports.tgz there")
-    files = _from_folder(where) if where.is_dir() else _from_archive(where)
+    files = _from_folder(where) if where.is_dir() else from_archive(where)
     studies: list[dict[str, Any]] = []
     images: list[tuple[str, str]] = []
     seen: dict[str, str] = {}
@@ -57,13 +59,23 @@ def read_reports(root: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.glob("*.xml")):
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} has more than {LARGEST:,} bytes, which is no report; replace it")
-        yield str(path), path.read_bytes()
+        try:
+            if path.stat().st_size > LARGEST:
+                raise InputError(f"{path} has more than {LARGEST:,} bytes, which is no report; replace it")
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); replace it") from None
+        yield str(path), data
 
 
-def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read the members in memory: nothing is unpacked, so their paths cannot lead anywhere."""
+def from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of the XML files of an archive.
+
+    They are read in memory: nothing is unpacked, so their paths cannot lead anywhere.
+
+    Raises:
+        InputError: the archive is damaged or a file too large.
+    """
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -80,7 +92,7 @@ def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
 def _parse(tree: ElementTree.Element, name: str) -> tuple[dict[str, Any], list[str]]:
     element = tree.find("uId")
     uid = "" if element is None else element.get("id", "").removeprefix("CXR")
-    if not uid.isdigit():
+    if not NUMBER.fullmatch(uid):
         raise InputError(f"{name} has no uId such as CXR1; use the report as released")
     parts = {part.get("Label", ""): (part.text or "").strip() for part in tree.iter("AbstractText")}
     study = {

@@ -18,7 +18,7 @@ def read(root: Path) -> base.RawDataset:
         InputError: a folder, table, column, value or image file is missing or wrong.
     """
     frame = nih_images.read_table(root, "lesion_boxes")
-    boxes = nih_images.read_boxes(root)
+    boxes = nih_images.read_boxes(root, frame["image_id"])
     examined = set(frame.loc[frame["chestx_det"].notna(), "image_id"])
     from_nih = (boxes["origin"] == nih_images.NIH_BOXES) & ~boxes["image_id"].isin(examined)
     from_det = (boxes["origin"] == nih_images.CHESTX_DET) & boxes["image_id"].isin(examined)

@@ -9,7 +9,7 @@ from prior.datasets import base
 from prior.datasets.raw_files import require_digits, require_inside, whole_ids
 from prior.errors import InputError
 
-PREFIX = "mimic-cxr-2.0.0"
+NAME, PREFIX = "mimic_cxr", "mimic-cxr-2.0.0"
 FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -39,17 +39,19 @@ def read(root: Path) -> base.RawDataset:
     Raises:
         InputError: a table, column, value or image file is missing or wrong.
     """
-    base.require_folder(root, "mimic_cxr", f"the files/ tree and the {PREFIX}-*.csv tables")
+    base.require_folder(root, NAME, f"the files/ tree and the {PREFIX}-*.csv tables")
     metadata = _table(root, "metadata", ["dicom_id", *KEYS, "ViewPosition", "StudyDate", "StudyTime"])
-    path = base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr")
+    path = base.find_csv(root, f"{PREFIX}-metadata", NAME)
     base.require_unique(metadata, "dicom_id", path)
     # as numbers, since times lack their leading zeros
     metadata = base.to_numbers(metadata, ["StudyDate", "StudyTime"], path)
     images = _images(root, metadata)
     layout, reports, dropped = _reports(root, images)
-    labels = images[["image_id", "study_id"]].merge(_labels(root), on="study_id", how="left")
+    labels, listed_in = _labels(root)
+    _require_known(images["study_id"].isin(labels["study_id"]), listed_in, path)
+    labels = images[["image_id", "study_id"]].merge(labels, on="study_id", how="left")
     return base.RawDataset(
-        name="mimic_cxr",
+        name=NAME,
         layout=layout,
         root=root,
         images=images,
@@ -61,7 +63,7 @@ def read(root: Path) -> base.RawDataset:
 
 
 def _table(root: Path, kind: str, required: list[str]) -> pd.DataFrame:
-    path = base.find_csv(root, f"{PREFIX}-{kind}", "mimic_cxr")
+    path = base.find_csv(root, f"{PREFIX}-{kind}", NAME)
     frame = base.read_csv(path, required)
     for name in [name for name in required if name.endswith("_id")]:
         base.require_present(frame, name, path)
@@ -72,12 +74,13 @@ def _table(root: Path, kind: str, required: list[str]) -> pd.DataFrame:
 
 
 def _images(root: Path, metadata: pd.DataFrame) -> pd.DataFrame:
-    path = base.find_csv(root, f"{PREFIX}-split", "mimic_cxr")
-    table = base.find_csv(root, f"{PREFIX}-metadata", "mimic_cxr")
+    path = base.find_csv(root, f"{PREFIX}-split", NAME)
+    table = base.find_csv(root, f"{PREFIX}-metadata", NAME)
     split = _table(root, "split", ["dicom_id", "split"])
     base.require_values(split, "split", SPLITS, path)
     base.require_unique(split, "dicom_id", path)
     frame = metadata.merge(split[["dicom_id", "split"]], on="dicom_id", how="left")
+    _require_known(frame["split"].notna(), path, table)
     patient, study = frame["subject_id"], frame["study_id"]
     source = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/" + frame["dicom_id"] + ".jpg"
     require_inside(source, table)
@@ -98,11 +101,16 @@ def _images(root: Path, metadata: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _labels(root: Path) -> pd.DataFrame:
-    path = base.find_csv(root, f"{PREFIX}-chexpert", "mimic_cxr")
+def _require_known(known: pd.Series, path: Path, listed_in: Path) -> None:
+    if not known.any():
+        raise InputError(f"{path} names nothing of {listed_in.name}; use tables of one release")
+
+
+def _labels(root: Path) -> tuple[pd.DataFrame, Path]:
+    path = base.find_csv(root, f"{PREFIX}-chexpert", NAME)
     frame = _table(root, "chexpert", [*KEYS, *FINDINGS])
     base.require_unique(frame, "study_id", path)
-    return base.to_labels(frame, FINDINGS, path).assign(study_id=frame["study_id"])
+    return base.to_labels(frame, FINDINGS, path).assign(study_id=frame["study_id"]), path
 
 
 def _reports(root: Path, images: pd.DataFrame) -> tuple[str, pd.DataFrame, list[dict[str, str]]]:

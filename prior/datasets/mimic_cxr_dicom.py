@@ -8,6 +8,7 @@ import pandas as pd
 
 from prior.data.pixels import Picture, dicom_errors, load_pixels
 from prior.datasets import base
+from prior.datasets.cells import require
 from prior.datasets.mimic_cxr import FINDINGS, KEYS, PREFIX, SPLITS, VIEWS
 from prior.datasets.raw_files import require_digits, require_inside, whole_ids
 from prior.errors import InputError
@@ -35,6 +36,10 @@ def read(root: Path) -> base.RawDataset:
         frame[name] = whole_ids(frame[name])
         require_digits(frame, name, path)
     require_inside(frame["path"], path)
+    patient, study = frame["subject_id"], frame["study_id"]
+    place = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/" + frame["dicom_id"]
+    same = frame["path"].str.rsplit(".", n=1).str[0] == place
+    require(same, frame, "path", "files/pXX/pS/sT/<dicom_id>.dcm of the ids of its row", path)
     frame["path"] = base.find_files(root, frame["path"])
     tables = {kind: _table(root, kind) for kind in ("metadata", "split", "chexpert")}
     images = _images(frame, tables)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from prior.data.pixels import image_shape
 from prior.datasets import base
+from prior.datasets.cells import require
 from prior.datasets.mimic_cxr import PREFIX, SPLITS, VIEWS
 from prior.datasets.raw_files import read_json, require_inside, require_list, storable, whole_ids
 from prior.errors import InputError
@@ -93,6 +94,9 @@ def _read_coco(path: Path) -> pd.DataFrame:
         if not isinstance(content, dict) or name not in content:
             raise InputError(f"{path} has no list {name!r}; use the file as released")
         parts[name] = require_list(content[name], keys, path, name)
+    for name in ("categories", "images"):
+        if len({str(item["id"]) for item in parts[name]}) < len(parts[name]):
+            raise InputError(f"{path}: two entries of {name!r} have the same id; use the file as released")
     categories = {str(item["id"]): item["name"] for item in parts["categories"]}
     images = {str(item["id"]): item for item in parts["images"]}
     rows = []
@@ -126,6 +130,8 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{path}: path {frame.loc[wrong, 'path'].iloc[0]!r} is not files/pXX/pS/sT/<dicom_id>.jpg; "
             "use the file as released"
         )
+    first = frame.groupby("dicom_id")["path"].transform("first")
+    require(frame["path"] == first, frame, "path", "the path that an earlier row gives this image", path)
     return frame.assign(image_id=parts["image"], patient_id=parts["patient"], study_id=parts["study"])
 
 

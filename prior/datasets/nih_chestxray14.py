@@ -22,7 +22,6 @@ BOX = ["Bbox [x", "y", "w", "h]"]  # the header was split at the commas inside i
 FRAME = 1024  # boxes are pixels of the released images, whatever the size of a copy
 IMAGE = r"\d{8}_\d{3}\.png"
 UNITS = {"Y": 1.0, "M": 12.0, "D": 365.25}
-OLDEST = 130.0
 BOXED = "few images were boxed: one without a box is no negative of its findings"
 VALIDATION = "patients of train_val_list.txt whose hash is that of the validation side of strict"
 
@@ -94,7 +93,7 @@ def _years(frame: pd.DataFrame, path: Path) -> pd.Series:
     good = parts[0].notna() | frame["Patient Age"].isna()
     require(good, frame, "Patient Age", "an age such as 058Y, 011M or 58", path)
     years = parts[0].astype(float) / parts[1].map(UNITS).fillna(1.0)
-    return years.where(years <= OLDEST)
+    return years.where(years <= base.OLDEST)
 
 
 def _labels(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -126,6 +125,8 @@ def _official(root: Path, frame: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     if both:
         raise InputError(f"{root}: {both[0]} is in both official lists; use the lists as released")
     for name, listed in members.items():
+        if not frame["Image Index"].isin(listed).any():
+            raise InputError(f"{root / name} names no image of the table; use the list as released")
         side = side.mask(frame["Image Index"].isin(listed), LISTS[name])
     hashed = frame["patient_id"].map(lambda patient: split_of(bucket(f"{nih_images.FAMILY}:{patient}")))
     return side.mask((side == "train") & (hashed == "validation"), "validation"), there

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from prior.datasets import base
+from prior.datasets.cells import require
 from prior.datasets.raw_files import require_inside, whole_ids
 
 FOLDER = "nih_chestxray14"
@@ -44,6 +45,7 @@ def read_table(root: Path, dataset: str) -> pd.DataFrame:
     base.require_unique(frame, "image", path)
     base.require_values(frame, "view", ("AP", "PA"), path)
     base.require_values(frame, "sex", ("F", "M"), path)
+    base.to_ages(frame, "age", path)
     frame = base.to_numbers(frame, ["follow_up", "age", "w", "h"], path)
     require_inside(frame["image"], path)
     frame["image"] = base.find_files(root / FOLDER, frame["image"])
@@ -78,10 +80,27 @@ def image_records(frame: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def read_boxes(root: Path) -> pd.DataFrame:
-    """Read `boxes.csv` as image_id, origin, label, x_min, y_min, x_max, y_max."""
+def require_listed(frame: pd.DataFrame, known: pd.Series, path: Path) -> None:
+    """Stop if column `image` of `frame` names an image that is not in `known`, ids of `read_table`."""
+    base.require_present(frame, "image", path)
+    require(image_ids(frame["image"]).isin(known), frame, "image", "an image of labels.csv", path)
+
+
+def read_boxes(root: Path, known: pd.Series) -> pd.DataFrame:
+    """Read `boxes.csv` as image_id, origin, label, x_min, y_min, x_max, y_max.
+
+    Args:
+        root: raw folder.
+        known: image_id of all rows of `read_table`.
+
+    Raises:
+        InputError: the table, a column or a cell is missing or wrong.
+    """
     path = root / FOLDER / "boxes.csv"
     frame = base.read_csv(path, ["image", "source", "label", "x", "y", "w", "h"])
+    require_listed(frame, known, path)
+    for name in ("source", "label"):
+        base.require_present(frame, name, path)
     base.require_values(frame, "source", (CHESTX_DET, NIH_BOXES), path)
     frame = base.to_numbers(frame, ["x", "y", "w", "h"], path)
     boxes = pd.DataFrame(

@@ -1,13 +1,16 @@
 """Which NIH ChestX-ray14 patient an image of another challenge shows (RSNA and SIIM drew from NIH)."""
 
+import re
 from pathlib import Path
 
-from prior.data.files import read_json
 from prior.datasets import base
+from prior.datasets.raw_files import read_json
 from prior.errors import InputError
 
 MATCH = "nih_patient_map.csv"
 MAX_ERROR = 10.0
+UNMATCHED = "no reliable match to an NIH patient"  # reason of what a reader leaves out
+NUMBER = re.compile("[0-9]{1,8}")
 
 
 def find_patients(root: Path, name_column: str) -> tuple[dict[str, str], str] | None:
@@ -30,7 +33,10 @@ def find_patients(root: Path, name_column: str) -> tuple[dict[str, str], str] | 
     path = root / MATCH
     if not path.is_file():
         return None
-    frame = base.to_numbers(base.read_csv(path, [name_column, "nih_image", "error"]), ["error"], path)
+    frame = base.read_csv(path, [name_column, "nih_image", "error"])
+    base.require_present(frame, name_column, path)
+    base.require_unique(frame, name_column, path)
+    frame = base.to_numbers(frame, ["error"], path)
     close = frame[frame["error"] <= MAX_ERROR]
     pairs = zip(close[name_column], close["nih_image"], strict=True)
     return {name: _patient(image, path) for name, image in pairs}, "a nearest-image match to NIH"
@@ -44,12 +50,15 @@ def _read_mapping(path: Path) -> dict[str, str]:
             f"{path}: expected a list of objects with subset_img_id and img_id ({error!r}); "
             "use the file as released"
         ) from None
-    return {name: _patient(image, path) for name, image in rows}
+    patients = {name: _patient(image, path) for name, image in rows}
+    if len(patients) < len(rows):
+        raise InputError(f"{path} names an image twice; use the file as released")
+    return patients
 
 
 def _patient(image: str, path: Path) -> str:
     """Return the patient number of an NIH image name: `00000061_012.png` -> `61`."""
     number = str(image).split("_", maxsplit=1)[0]
-    if not number.isdigit():
+    if not NUMBER.fullmatch(number):
         raise InputError(f"{path}: {image!r} is no NIH image name such as 00000061_012.png; correct it")
     return str(int(number))

@@ -29,7 +29,7 @@ def read(root: Path) -> base.RawDataset:
     sides = frame["patient_id"].map(lambda patient: split_of(bucket(f"{nih_images.FAMILY}:{patient}")))
     pairs, reports = _pair(frame["image_id"], labels, sides, read_open_i(root))
     owners = frame.set_index("image_id")["patient_id"]
-    boxed = nih_images.read_boxes(root)["image_id"]
+    boxed = nih_images.read_boxes(root, frame["image_id"])["image_id"]
     annotated = frame["chestx_det"].notna() | frame["image_id"].isin(boxed)
     unpaired = frame.loc[~frame["image_id"].isin(pairs["image_id"]), "image"]
     return base.RawDataset(

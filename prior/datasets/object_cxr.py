@@ -14,6 +14,7 @@ LISTS = {"train": "train", "dev": "validation", "test": "test"}
 RECTANGLE, ELLIPSE, POLYGON = 0, 1, 2
 ELLIPSE_CORNERS = 64
 LABEL = "Foreign_Object"
+FARTHEST = 100_000  # pixels from the origin: outlines are drawn, whatever the size of the image
 
 Shape = tuple[int, list[int]]
 
@@ -90,7 +91,8 @@ def parse_annotation(text: str) -> list[Shape]:
     """Parse `type x1 y1 x2 y2 ...;...` into (type, numbers) per object.
 
     Raises:
-        ValueError: an object is not a rectangle (0), ellipse (1) or polygon (2) with extent.
+        ValueError: an object is not a rectangle (0), ellipse (1) or polygon (2) with extent, in reach of the
+            image. Any two opposite corners give a rectangle or ellipse.
     """
     shapes = []
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
@@ -103,6 +105,8 @@ def parse_annotation(text: str) -> list[Shape]:
         wanted = len(numbers) == 4 if kind != POLYGON else len(numbers) >= 6 and len(numbers) % 2 == 0
         if not wanted:
             raise ValueError(f"{part!r}: wrong number of coordinates for type {kind}")
+        if max(map(abs, numbers)) >= FARTHEST:
+            raise ValueError(f"{part[:40]!r}... lies {FARTHEST:,} pixels or more from the image")
         x_min, y_min, x_max, y_max = bounds((kind, numbers))
         if x_max <= x_min or y_max <= y_min:
             raise ValueError(f"{part!r} has no extent")

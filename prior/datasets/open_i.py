@@ -1,11 +1,12 @@
 """Reports of the Indiana University collection, Open-i (Demner-Fushman et al. 2016)."""
 
-import tarfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 
+from prior.datasets.iu_xray_xml import from_archive
+from prior.datasets.raw_files import parse_xml
 from prior.errors import InputError
 
 ARCHIVE = Path("open_i") / "NLMCXR_reports.tgz"
@@ -39,25 +40,20 @@ def read_open_i(root: Path) -> pd.DataFrame:
         uid, text, findings, impression, and one boolean column per finding and `No_Finding`.
 
     Raises:
-        InputError: the archive is missing or damaged.
+        InputError: the archive is missing or damaged, has an examination twice, or no complete report.
     """
     path = root / ARCHIVE
     if not path.is_file():
         raise InputError(f"{path} is missing; copy the unmodified Open-i archive of reports there")
-    rows = []
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.name.endswith(".xml") else None
-                if stream is not None:
-                    rows.append(_parse(ElementTree.fromstring(stream.read())))
-    except (OSError, tarfile.TarError, EOFError, ElementTree.ParseError) as error:
-        raise InputError(f"{path} cannot be read ({error}); download it again") from None
+    rows = [_parse(parse_xml(data, name)) for name, data in from_archive(path)]
     if not rows:
         raise InputError(f"{path} holds no XML report; download it again")
     frame = pd.DataFrame(rows)
-    complete = frame["findings"].ne("") & frame["impression"].ne("") & frame["uid"].ne("")
-    return frame[complete].sort_values("uid").reset_index(drop=True)
+    frame = frame[frame["findings"].ne("") & frame["impression"].ne("") & frame["uid"].ne("")]
+    if frame.empty or frame["uid"].duplicated().any():
+        fault = "no report with findings and impression" if frame.empty else "one report twice"
+        raise InputError(f"{path} holds {fault}; download it again")
+    return frame.sort_values("uid").reset_index(drop=True)
 
 
 def _parse(tree: ElementTree.Element) -> dict[str, str | bool]:

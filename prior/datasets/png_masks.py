@@ -17,7 +17,8 @@ def read_mask(path: Path, height: int, width: int) -> str:
         width: columns of its image.
 
     Raises:
-        InputError: the file is missing, will not open or has another size than its image.
+        InputError: the file is missing, will not open, has another size than its image or marks nothing, as a
+            mask of 0 and 1 would.
     """
     from pycocotools import mask as coco
 
@@ -28,6 +29,11 @@ def read_mask(path: Path, height: int, width: int) -> str:
     if values.shape != (height, width):
         raise InputError(
             f"{path} has {values.shape[0]}x{values.shape[1]} pixels, its image {height}x{width}; "
+            "replace the mask or remove its row"
+        )
+    if values.max() <= 127:
+        raise InputError(
+            f"{path} marks nothing (its brightest value is {values.max()}, expected 0 and 255); "
             "replace the mask or remove its row"
         )
     packed = coco.encode(np.asfortranarray(values > 127, dtype=np.uint8))

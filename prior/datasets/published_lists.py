@@ -1,5 +1,6 @@
 """Split lists that authors published, recognised by hash and read from the user's copy."""
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -37,8 +38,9 @@ PART_OF = {"nih_boxes": "nih_chestxray14"}
 
 
 def sha256_start(path: Path) -> str:
-    """Return the first twelve hex digits of a file's sha256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """Return the first twelve hex digits of the sha256 of a file, unpacked if it is a .gz."""
+    data = path.read_bytes()
+    return hashlib.sha256(gzip.decompress(data) if path.suffix == ".gz" else data).hexdigest()[:12]
 
 
 def recognise(path: Path, dataset: str, side: str) -> str:

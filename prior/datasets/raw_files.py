@@ -77,7 +77,7 @@ class _Refusal:
         self.where = where
 
     def __call__(self, *declaration: object) -> None:
-        raise InputError(f"{self.where} declares a document type (DOCTYPE), which no report has; replace it")
+        raise InputError(f"{self.where} declares a document type (DOCTYPE), which no release has; replace it")
 
 
 def require_inside(sources: pd.Series, listed_in: Path) -> None:

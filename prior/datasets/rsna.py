@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from prior.datasets import base
-from prior.datasets.nih_match import find_patients
+from prior.datasets.cells import require
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.datasets.raw_files import require_inside
 
 IMAGES = "stage_2_train_images"
@@ -30,6 +31,10 @@ def read(root: Path) -> base.RawDataset:
     base.require_present(frame, "Target", path)
     base.require_values(frame, "Target", ("0", "1"), path)
     frame = base.to_numbers(frame, BOX, path)
+    boxed = frame[BOX].notna().any(axis=1)
+    require(~boxed | (frame["Target"] == "1"), frame, "Target", "1, though the row has a box", path)
+    first = frame.groupby("patientId")["Target"].transform("first")
+    require(frame["Target"] == first, frame, "Target", "what an earlier row of the image says", path)
     boxes = _boxes(frame, path)
     targets = frame.groupby("patientId", sort=False)["Target"].max().astype(float)
     match = find_patients(root, "patientId")
@@ -47,7 +52,7 @@ def read(root: Path) -> base.RawDataset:
         boxes=boxes[boxes["image_id"].isin(names)].reset_index(drop=True),
         patient_family=None if patients is None else "nih",
         dropped=[
-            {"source": f"{IMAGES}/{name}.dcm", "reason": "no reliable match to an NIH patient"}
+            {"source": f"{IMAGES}/{name}.dcm", "reason": UNMATCHED}
             for name in targets.index
             if patients is not None and name not in patients
         ],

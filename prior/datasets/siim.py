@@ -8,7 +8,7 @@ import pandas as pd
 from prior.data.pixels import image_shape
 from prior.datasets import base
 from prior.datasets.cells import require
-from prior.datasets.nih_match import find_patients
+from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.datasets.png_masks import read_mask
 from prior.datasets.published_lists import recognise
 from prior.datasets.raw_files import require_inside
@@ -53,17 +53,16 @@ def _read_rle(root: Path, table: Path, folders: tuple[str, ...], layout: str) ->
     base.require_present(frame, "EncodedPixels", table)
     plain = ~frame["ImageId"].str.contains("/", regex=False)
     require(plain, frame, "ImageId", "the name of an image without folder and ending", table)
-    found = {
-        path.stem: path.relative_to(root).as_posix()
-        for folder in folders
-        for path in sorted((root / folder).rglob("*"))
-        if path.suffix.lower() == ".dcm"
-    }
+    masked = frame["EncodedPixels"] != NO_MASK
+    first = masked.groupby(frame["ImageId"]).transform("first")
+    wanted = f"like that of an earlier row of the image, {NO_MASK} or runs"
+    require(masked == first, frame, "EncodedPixels", wanted, table)
+    found = _find_films(root, folders)
     listed = frame["ImageId"].drop_duplicates().tolist()
     files = {name: found.get(name, f"{folders[0]}/{name}.dcm") for name in listed}
     patients, matched = _patients(root)
     names = [name for name in listed if patients is None or name in patients]
-    masked = (frame["EncodedPixels"] != NO_MASK) & frame["ImageId"].isin(names)
+    masked &= frame["ImageId"].isin(names)
     masks = _masks(frame[masked], root, files, table)
     positive = set(frame.loc[masked, "ImageId"])
     return base.RawDataset(
@@ -78,6 +77,21 @@ def _read_rle(root: Path, table: Path, folders: tuple[str, ...], layout: str) ->
         dropped=_dropped(found | files, set(listed), set(names)),
         notes={table.name: recognise(table, "siim", "all")},
     )
+
+
+def _find_films(root: Path, folders: tuple[str, ...]) -> dict[str, str]:
+    """Return ImageId -> path of the DICOM files anywhere below the folders."""
+    found: dict[str, str] = {}
+    for path in (path for folder in folders for path in sorted((root / folder).rglob("*"))):
+        if path.suffix.lower() != ".dcm":
+            continue
+        source = path.relative_to(root).as_posix()
+        if path.stem in found:
+            raise InputError(
+                f"{root}: {found[path.stem]} and {source} have the same name; remove one of them"
+            )
+        found[path.stem] = source
+    return found
 
 
 def _read_png(folder: Path) -> base.RawDataset:
@@ -126,9 +140,9 @@ def _patients(root: Path) -> tuple[dict[str, str] | None, str]:
 
 
 def _dropped(files: dict[str, str], listed: set[str], used: set[str]) -> list[dict[str, str]]:
-    unlisted, unmatched = "image without a row in the table", "no reliable match to an NIH patient"
+    unlisted = "image without a row in the table"
     return [
-        {"source": source, "reason": unmatched if name in listed else unlisted}
+        {"source": source, "reason": UNMATCHED if name in listed else unlisted}
         for name, source in files.items()
         if name not in used
     ]
@@ -174,7 +188,7 @@ def relative_to_coco(encoded: str, height: int, width: int) -> str:
     COCO's uncompressed counts are the same alternation of gaps and runs, closed by the last gap.
 
     Raises:
-        ValueError: no numbers in pairs, or more pixels than the image has.
+        ValueError: no numbers in pairs, no pixel, or more pixels than the image has.
     """
     from pycocotools import mask as coco
 
@@ -187,5 +201,7 @@ def relative_to_coco(encoded: str, height: int, width: int) -> str:
     rest = height * width - sum(counts)
     if rest < 0:
         raise ValueError(f"the runs cover {sum(counts)} pixels, the image {height}x{width} has fewer")
+    if not any(counts[1::2]):
+        raise ValueError(f"the runs mark no pixel; expected {NO_MASK} for no mask")
     packed = coco.frPyObjects({"size": [height, width], "counts": [*counts, rest]}, height, width)
     return str(packed["counts"].decode("ascii"))

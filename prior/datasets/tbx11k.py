@@ -1,16 +1,16 @@
 """TBX11K: tuberculosis on chest radiographs, with boxes as COCO json or VOC xml (Liu et al., CVPR 2020)."""
 
+import math
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 
-from prior.data.files import read_json
 from prior.data.pixels import image_shape
 from prior.datasets import base
 from prior.datasets.cells import index_images, stays_inside
+from prior.datasets.raw_files import parse_xml, read_json
 from prior.errors import InputError
 
 NAME = "tbx11k"
@@ -49,6 +49,8 @@ def read(root: Path) -> base.RawDataset:
         images.append(pd.DataFrame({"file": files, "official_split": split}))
         boxes += found
     frame = pd.concat(images, ignore_index=True)
+    if frame.empty:
+        raise InputError(f"{folder}: the lists name no image; use the lists as released")
     if frame["file"].duplicated().any():
         twice = frame["file"][frame["file"].duplicated()].iloc[0]
         raise InputError(f"{folder}: {twice} is listed twice; use the lists as released")
@@ -82,7 +84,7 @@ def _read_json(folder: Path, side: str) -> tuple[list[str], list[Box]]:
         ]
         if len(files) < len(content["images"]):
             raise ValueError("two images have the same id")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is no COCO file ({error!r}); use the file as released") from None
     boxes: list[Box] = []
     for number, (image, category, sides) in enumerate(marks):
@@ -120,16 +122,16 @@ def _read_xml(folder: Path, side: str) -> tuple[list[str], list[Box]]:
 
 def _read_voc(path: Path, image: Path) -> list[tuple[str | None, Sides]]:
     """Return class and corners of every object in pixels of `image`; the file has those of a larger film."""
+    tree = parse_xml(path.read_bytes(), str(path))
     try:
-        tree = ElementTree.parse(path).getroot()
         original = [float(tree.findtext(f"size/{name}") or "") for name in ("width", "height")]
         found = [
             (item.findtext("name"), [float(item.findtext(f"bndbox/{name}") or "") for name in VOC])
             for item in tree.findall("object")
         ]
-        if min(original) <= 0:
+        if not all(0 < side < math.inf for side in original):
             raise ValueError("size is not above 0")
-    except (ElementTree.ParseError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no VOC annotation ({error}); replace the file") from None
     shape = image_shape(image)
     if shape is None:
@@ -142,7 +144,8 @@ def _box(file: str, category: Any, sides: Sides, where: str) -> Box:
     if category not in LABELS:
         raise InputError(f"{where}: class {category!r} is none of {', '.join(LABELS)}; correct it")
     x_min, y_min, x_max, y_max = sides
-    if not (x_min < x_max and y_min < y_max and x_max > 0 and y_max > 0):
+    ordered = x_min < x_max and y_min < y_max and x_max > 0 and y_max > 0
+    if not (ordered and all(map(math.isfinite, sides))):
         values = ", ".join(f"{name} {value:g}" for name, value in zip(CORNERS, sides, strict=True))
         raise InputError(f"{where}: the box ({values}) is empty or outside; correct or remove it")
     return (file, LABELS[category], *sides)

@@ -154,6 +154,7 @@ def _votes(path: Path, side: str) -> tuple[pd.DataFrame, pd.Series]:
     )
     require(~frame.duplicated(keys), frame, keys[-1], wanted, path)
     for name in FINDINGS:
+        base.require_present(frame, name, path)
         base.require_values(frame, name, ("0", "1", "0.0", "1.0"), path)
     numbers = base.to_numbers(frame, FINDINGS, path)
     grouped = numbers.groupby("image_id", sort=False)

@@ -136,6 +136,14 @@ def test_a_strict_preset_with_a_patient_on_two_sides_names_images():
         require_disjoint(split, images, preset, "toy")
 
 
+def test_a_study_on_both_sides_of_a_strict_preset_is_a_leak():
+    images = records(["a", "b", "c"]).assign(study_id=["s", "s", "t"])
+    with pytest.raises(
+        InputError, match="1 studies occur on both sides of train-test, the first with images"
+    ):
+        require_disjoint(placed(["train", "test", "test"]), images, "strict", "toy")
+
+
 def test_a_class_that_one_source_alone_gives_is_flagged_in_both_spellings():
     sites = ["rsna"] * 12 + ["rnsa"] * 8 + ["rsna"] * 5 + ["sirm"] * 15 + [None]
     images = records([f"p{k}" for k in range(41)], sites)

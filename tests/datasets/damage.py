@@ -1,14 +1,18 @@
 """Ways to break a raw tree, and what preparing it then says."""
 
 import csv
+import gzip
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from prior.data.prepare import prepare
 from prior.errors import InputError
+
+TWICE, VALUE = "a value that no earlier row has", "a value"
 
 
 def refused(name: str, root: Path, out: Path) -> str:
@@ -108,3 +112,43 @@ def unopened(image: str, many: bool = False) -> str:
         f"{'*' if many else '1 of 60'} images will not open (allowed: 0); the first is ROOT/{image}: "
         "the image cannot be decoded (*); replace the file or remove its row"
     )
+
+
+def unpack(file: str):
+    """Put a plain csv in place of a compressed one; readers take either."""
+
+    def change(root: Path) -> None:
+        (root / file).write_bytes(gzip.decompress((root / f"{file}.gz").read_bytes()))
+        (root / f"{file}.gz").unlink()
+
+    return change
+
+
+def after(*steps):
+    return lambda root: [step(root) for step in steps]
+
+
+def mask_of_another_size(pattern: str):
+    return lambda root: Image.new("L", (9, 8)).save(next(iter(sorted(root.glob(pattern)))))
+
+
+def column(file: str, name: str, found: str = "*") -> str:
+    return (
+        f"ROOT/{file} has no column '{name}' (found: {found}); use the file as released, or rename the column"
+    )
+
+
+def wrong(file: str, name: str, value: str, wanted: str, line: int = 3) -> str:
+    return f"ROOT/{file}, line {line}, column '{name}': {value} is not {wanted}; correct this cell"
+
+
+def climbs(file: str, path: str) -> str:
+    return f"ROOT/{file} lists '{path}', which leads out of the raw folder; use the list as released"
+
+
+def resized(folder: str) -> str:
+    return f"ROOT/{folder}/*.png has 8x9 pixels, its image 64x64; replace the mask or remove its row"
+
+
+def no_csv(file: str) -> str:
+    return f"ROOT/{file} cannot be read as csv (*); replace the file"

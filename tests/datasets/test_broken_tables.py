@@ -1,76 +1,38 @@
 """Wrong tables, cells and masks of the readers that `test_broken_trees` leaves out, with exact messages."""
 
 import gzip
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from prior.datasets import load_reader
 from tests.datasets.archives import archive
-from tests.datasets.damage import cell, check, halve, latin1, refused, remove, repeat_line
+from tests.datasets.damage import (
+    TWICE,
+    VALUE,
+    after,
+    cell,
+    check,
+    climbs,
+    column,
+    halve,
+    latin1,
+    mask_of_another_size,
+    no_csv,
+    refused,
+    remove,
+    repeat_line,
+    resized,
+    unpack,
+    wrong,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Invalid value for VR AS"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools"),
 ]
 Broken = dict[str, tuple[object, str]]
-
-
-def unpack(file: str):
-    """Put a plain csv in place of a compressed one; readers take either."""
-
-    def change(root: Path) -> None:
-        (root / file).write_bytes(gzip.decompress((root / f"{file}.gz").read_bytes()))
-        (root / f"{file}.gz").unlink()
-
-    return change
-
-
-def after(*steps):
-    return lambda root: [step(root) for step in steps]
-
-
-def mask_of_another_size(pattern: str):
-    return lambda root: Image.new("L", (9, 8)).save(next(iter(sorted(root.glob(pattern)))))
-
-
-def entry(file: str, change_item):
-    """Change the first entry that has boxes of a ChestX-Det list."""
-
-    def change(root: Path) -> None:
-        items = json.loads((root / file).read_text())
-        change_item(next(item for item in items if item["boxes"]))
-        (root / file).write_text(json.dumps(items))
-
-    return change
-
-
-def column(file: str, name: str, found: str = "*") -> str:
-    return (
-        f"ROOT/{file} has no column '{name}' (found: {found}); use the file as released, or rename the column"
-    )
-
-
-def wrong(file: str, name: str, value: str, wanted: str, line: int = 3) -> str:
-    return f"ROOT/{file}, line {line}, column '{name}': {value} is not {wanted}; correct this cell"
-
-
-def climbs(file: str, path: str) -> str:
-    return f"ROOT/{file} lists '{path}', which leads out of the raw folder; use the list as released"
-
-
-def resized(folder: str) -> str:
-    return f"ROOT/{folder}/*.png has 8x9 pixels, its image 64x64; replace the mask or remove its row"
-
-
-def no_csv(file: str) -> str:
-    return f"ROOT/{file} cannot be read as csv (*); replace the file"
-
-
-TWICE, VALUE = "a value that no earlier row has", "a value"
 META, SPLIT, CHEXPERT = (f"mimic-cxr-2.0.0-{name}.csv" for name in ("metadata", "split", "chexpert"))
 MIMIC: Broken = {
     "no table": (

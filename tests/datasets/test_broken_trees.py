@@ -314,7 +314,7 @@ COVIDX = {
 JSON = "TBX11K/annotations/json/TBX11K_train.json"
 TBX = {
     "no json": (remove(JSON), f"ROOT/{JSON} is missing; copy the annotations of TBX11K there"),
-    "cut json": (halve(JSON), f"ROOT/{JSON} is no COCO file (JSONDecodeError(*)); use the file as released"),
+    "cut json": (halve(JSON), f"ROOT/{JSON} cannot be read as JSON (*); replace the file"),
     "no bbox": (
         coco(lambda content: content["annotations"][0].pop("bbox")),
         f"ROOT/{JSON} is no COCO file (KeyError('bbox')); use the file as released",
@@ -350,10 +350,7 @@ TBX = {
         coco(lambda content: content["images"][0].update(file_name="tb/ghost.png")),
         missing("TBX11K/imgs/tb/ghost.png"),
     ),
-    "latin-1": (
-        latin1(JSON),
-        f"ROOT/{JSON} is no COCO file (UnicodeDecodeError(*)); use the file as released",
-    ),
+    "latin-1": (latin1(JSON), f"ROOT/{JSON} is not UTF-8 (byte *); replace the file"),
     "in both lists": (
         lambda root: (root / JSON).write_text((root / JSON.replace("train", "val")).read_text()),
         "ROOT/TBX11K: *.png is listed twice; use the lists as released",

@@ -1,7 +1,9 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pycocotools import mask as coco
 
@@ -14,6 +16,7 @@ from tests.datasets.simulated import cases, refusal
 
 COUNT, SEED, SIZE = 40, 2, 64
 TRAIN, TEST = "ChestX_Det_train.json", "ChestX_Det_test.json"
+MATCH = "nih_patient_map.csv"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 
 
@@ -29,6 +32,10 @@ def root(raw, tmp_path):
     return shutil.copytree(raw, tmp_path / "raw")
 
 
+def matches(root):
+    return pd.read_csv(root / MATCH, dtype=str)
+
+
 def decode(rle):
     return coco.decode({"size": [SIZE, SIZE], "counts": rle.encode()}).astype(bool)
 
@@ -36,9 +43,10 @@ def decode(rle):
 def test_labels_boxes_and_polygons_are_the_findings(raw):
     data = load_reader("chestx_det_release").read(raw)
     labels = data.labels.set_index("image_id")
+    named = matches(raw).set_index("nih_image")["file_name"].str.removesuffix(".png")
     overlaps = []
     for study, film, _ in cases("rsna", COUNT, SEED, SIZE):
-        image = f"{study.patient + 1:08d}_{study.order:03d}"
+        image = named[f"{study.patient + 1:08d}_{study.order:03d}.png"]
         regions = [r for r in film.regions if r.label in CLASSES and r.mask.any()]
         present = {CLASSES[region.label] for region in regions}
         assert {name for name, value in labels.loc[image].items() if value == 1} == present
@@ -64,14 +72,51 @@ def test_patients_are_those_of_nih_and_the_lists_are_official(raw, tmp_path):
     manifest = prepare("chestx_det_release", raw, tmp_path / "out", 16)
     data = PreparedDataset(tmp_path / "out")
     assert manifest["patient_family"] == "nih"
+    assert manifest["layout"] == f"{TRAIN}, {TEST}, with a nearest-image match to NIH"
     names = {side: {i["file_name"][:-4] for i in json.loads((raw / f).read_text())}
              for side, f in (("train", TRAIN), ("test", TEST))}  # fmt: skip
     split = data.split("official", 0)
     assert {side: set(part["image_id"]) for side, part in split.groupby("split")} == names
-    assert (data.images["patient_id"] == data.images["image_id"].str[:8].astype(int).astype(str)).all()
+    owners = matches(raw).set_index("file_name")["nih_image"].str[:8].str.lstrip("0")
+    assert data.images["patient_id"].tolist() == owners[data.images["image_id"] + ".png"].tolist()
     none = data.labels.set_index("image_id").eq(0).all(axis=1)
     assert none.any()
     assert not set(none[none].index) & set(data.boxes["image_id"])
+
+
+def test_without_a_match_the_release_has_no_patient_key(root):
+    (root / MATCH).unlink()
+    data = load_reader("chestx_det_release").read(root)
+    assert data.layout == f"{TRAIN}, {TEST}, without patient key"
+    assert data.patient_family is None
+    assert data.images["patient_id"].equals(data.images["image_id"])
+
+
+def test_films_without_a_reliable_match_are_left_out(root):
+    table = matches(root)
+    unsure = table.loc[0, "file_name"]
+    table.loc[0, "error"] = "11"
+    table.to_csv(root / MATCH, index=False)
+    data = load_reader("chestx_det_release").read(root)
+    assert [Path(item["source"]).name for item in data.dropped] == [unsure]
+    for frame in (data.images, data.labels, data.boxes, data.masks):
+        assert not (frame["image_id"] + ".png" == unsure).any()
+    assert len(data.images) == COUNT - 1
+
+
+def test_names_of_nih_tell_their_patient(root):
+    names = matches(root).set_index("file_name")["nih_image"]
+    (root / MATCH).unlink()
+    for file in (TRAIN, TEST):
+        items = json.loads((root / file).read_text())
+        for item in items:
+            path = next(root.glob(f"*_data/{item['file_name']}"))
+            item["file_name"] = names[item["file_name"]]
+            path.rename(path.with_name(item["file_name"]))
+        (root / file).write_text(json.dumps(items))
+    data = load_reader("chestx_det_release").read(root)
+    assert data.layout.endswith("patients in the names")
+    assert data.images["patient_id"].tolist() == data.images["image_id"].str[:8].str.lstrip("0").tolist()
 
 
 def test_a_polygon_without_area_is_counted(root):
@@ -106,12 +151,11 @@ def marked(items):
         ),
         (
             lambda root: change(root, lambda items: items[0].update(file_name="../0001_000.png")),
-            f"ROOT/{TRAIN}: '../0001_000.png' is no NIH image name such as 00000061_012.png; correct it",
+            f"ROOT/{TRAIN}: '../0001_000.png' is no name such as 36199.png or 00000061_012.png; correct it",
         ),
         (
             lambda root: change(root, lambda items: items[0].update(file_name="0_/../../1.png")),
-            f"ROOT/{TRAIN} lists '0_/../../1.png', which leads out of the raw folder; use the "
-            "list as released",
+            f"ROOT/{TRAIN}: '0_/../../1.png' is no name such as 36199.png or 00000061_012.png; correct it",
         ),
         (
             lambda root: change(root, lambda items: items[0].update(syms=["Mass"] * 9)),

@@ -216,7 +216,7 @@ BROKEN = [
             "<eCitation>",
             '<!DOCTYPE e [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><eCitation>',
         ),
-        f"{XML} declares a document type (DOCTYPE), which no report has; replace it",
+        f"{XML} declares a document type (DOCTYPE), which no release has; replace it",
     ),
     (
         "open_i",

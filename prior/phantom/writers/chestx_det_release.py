@@ -1,5 +1,7 @@
 """ChestX-Det as released: NIH images of RSNA's patients, two json lists with boxes and polygons.
 
+Files have numbers for names; `nih_patient_map.csv` (file_name, nih_image, error): see the RSNA writer.
+
 Polygons run along the upper and lower edge of a finding, column by column.
 """
 
@@ -7,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from prior.data.files import atomic_path, write_json
 from prior.phantom.effects import Region
 from prior.phantom.film import Film
-from prior.phantom.hospital import Study
+from prior.phantom.hospital import Study, generator
 from prior.phantom.report import Report
 from prior.phantom.writers.common import nih_image, token
 from prior.phantom.writers.rsna import FIRST_PATIENT
 
 Rows = dict[str, list[dict[str, Any]]]
 HOSPITAL, STREAM, REPORTS = "rsna", 0, False
+FIRST_FILE = 36_199
 CLASSES = {
     "Atelectasis": "Atelectasis", "Cardiomegaly": "Cardiomegaly", "Consolidation": "Consolidation",
     "Pleural_Effusion": "Effusion", "Fracture": "Fracture", "Lung_Lesion": "Nodule",
@@ -32,7 +36,7 @@ def write_study(
 ) -> tuple[str, str, Rows]:
     """Write one PNG; return its name and its entry of the train (three in four patients) or test list."""
     part = "test" if int(token(8, "chestx_det", study.patient), 16) % 4 == 0 else "train"
-    name = nih_image(study.patient, study.order, FIRST_PATIENT)
+    name = f"{FIRST_FILE + study.index}.png"
     with atomic_path(out / f"{part}_data" / name) as path:
         Image.fromarray(film.image).save(path)
     marked = [region for region in film.regions if region.label in CLASSES and region.mask.any()]
@@ -42,7 +46,10 @@ def write_study(
         "polygons": [outline(region.mask) for region in marked],
     }  # fmt: skip
     image = name.removesuffix(".png")
-    return image, image, {part: [entry]}
+    error = round(float(generator(seed, HOSPITAL, 4, study.index).gamma(8, 0.25)), 3)
+    origin = nih_image(study.patient, study.order, FIRST_PATIENT)
+    match = {"file_name": name, "nih_image": origin, "error": error}
+    return image, image, {part: [entry], "matches": [match]}
 
 
 def box_of(region: Region) -> list[int]:
@@ -62,6 +69,8 @@ def outline(mask: NDArray[np.bool_]) -> list[list[int]]:
 
 
 def write_tables(out: Path, rows: Rows, seed: int) -> None:
-    """Write both lists."""
+    """Write both lists and the match."""
+    with atomic_path(out / "nih_patient_map.csv") as path:
+        pd.DataFrame(rows["matches"]).to_csv(path, index=False)
     for part in ("train", "test"):
         write_json(out / f"ChestX_Det_{part}.json", rows.get(part, []))
