@@ -85,13 +85,13 @@ def prepare(
     del facts
     arrays |= records.draw_masks(raw, work, size, fits, workers, rows)
     paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
-    copies = find_copies(signatures(hashes["perceptual"]))
-    texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
+    copies = find_copies(signatures(hashes.pop("perceptual")))
+    reports = None if raw.reports is None else normalised_texts(work / "reports.parquet")
     described = {}
     for preset in chosen:
         parts = _split(raw, preset, seeds)
         first = next(parts)
-        described[preset] = _describe_split(raw, preset, first, hashes, copies, texts)
+        described[preset] = _describe_split(raw, preset, first, hashes, copies, reports)
         paths.append(write_parts(work, f"splits/{preset}", chain([first], parts)))
         if preset == "strict" and hasattr(reader, "write_subsets"):
             paths += reader.write_subsets(work, raw, first)
@@ -183,7 +183,8 @@ def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> Iterator[pd.Da
     chosen = frontal(raw)
     if raw.strict_pool is not None and preset.startswith("strict"):
         chosen &= raw.images["official_split"] == raw.strict_pool
-    images = raw.images[chosen].reset_index(drop=True)
+    needed = [name for name in ("image_id", "patient_id", "official_split") if name in raw.images]
+    images = raw.images.loc[chosen, needed].reset_index(drop=True)
     keys = patient_keys(images, raw.patient_family, raw.name)
     labels = raw.labels if raw.labels is not None else images[["image_id"]]
     held_out = images["patient_id"].isin(raw.held_out)
@@ -200,13 +201,18 @@ def _placed(raw: RawDataset, preset: str) -> pd.DataFrame | None:
 
 
 def _describe_split(
-    raw: RawDataset, preset: str, split: pd.DataFrame, hashes: pd.DataFrame, copies: Copies, texts: pd.Series
+    raw: RawDataset,
+    preset: str,
+    split: pd.DataFrame,
+    hashes: pd.DataFrame,
+    copies: Copies,
+    reports: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Count the sides of one seed of a preset and what they share; a leak in a strict preset is an error."""
     require_disjoint(split, raw.images, preset, raw.name)
     described = {
         "splits": count_split(split, raw.images, raw.labels),
-        "leaks": leak_report(split, raw.images, hashes, copies, texts),
+        "leaks": leak_report(split, raw.images, hashes, copies, reports),
     }
     if preset.endswith("-leaky"):
         described["exposed"] = exposure(split, raw.images, raw.labels)
