@@ -170,7 +170,7 @@ def _write_tables(raw: RawDataset, folder: Path) -> list[Path]:
     tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks}
     paths += [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
     if raw.reports is not None:
-        paths.append(write_parts(folder, "reports", records.with_sections(raw.reports)))
+        paths.append(write_parts(folder, "reports", records.with_sections(raw.reports, raw.root)))
     return paths
 
 

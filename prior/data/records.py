@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from prior.data import store
 from prior.data.files import digest
-from prior.datasets.base import RawDataset
+from prior.datasets.base import RawDataset, read_report
 from prior.errors import InputError
 
 MASK_CHUNK, REPORTS_CHUNK = 32, 4096
@@ -137,8 +137,12 @@ def _by_image(frame: pd.DataFrame, values: list[Any]) -> dict[str, tuple[Any, ..
     return {image: tuple(items) for image, items in grouped.items()}
 
 
-def with_sections(reports: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def with_sections(reports: pd.DataFrame, root: Path) -> Iterator[pd.DataFrame]:
     """Yield the reports in parts, with findings and impression; the raw format may state these itself.
+
+    Args:
+        reports: as in `RawDataset`.
+        root: folder that their sources are relative to.
 
     Raises:
         InputError: a study has two reports.
@@ -148,6 +152,8 @@ def with_sections(reports: pd.DataFrame) -> Iterator[pd.DataFrame]:
         raise InputError(f"study {reports['study_id'][twice].iloc[0]} has two reports; remove one of them")
     for start in range(0, max(len(reports), 1), REPORTS_CHUNK):
         part = reports.iloc[start : start + REPORTS_CHUNK].reset_index(drop=True)
+        if "source" in part:
+            part["text"] = [read_report(root / source) for source in part.pop("source")]
         yield part if {"findings", "impression"} <= set(part.columns) else _sectioned(part)
 
 
