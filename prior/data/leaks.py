@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow.parquet import ParquetFile
 
 from prior.data.hashes import Copies
-from prior.data.schemas import SPLITS
+from prior.data.lookup import positions
+from prior.data.schemas import PART, SPLITS
 from prior.errors import InputError
 
 Counts = dict[str, dict[str, int]]
@@ -22,42 +25,56 @@ NO_FINDING = "none of these"
 
 
 def leak_report(
-    split: pd.DataFrame, images: pd.DataFrame, hashes: pd.DataFrame, copies: Copies, texts: pd.Series
+    split: pd.DataFrame,
+    images: pd.DataFrame,
+    hashes: pd.DataFrame,
+    copies: Copies,
+    texts: pd.DataFrame | None,
 ) -> Counts:
     """Count what each pair of sides of one preset has in common.
 
     Args:
         split: rows of `splits/<preset>` of one seed.
         images: the records.
-        hashes: image_id and `pixels`, a hash of the decoded image.
-        copies: of the images of `hashes`, row by row.
-        texts: study_id -> normalised report text (empty if there are no reports).
+        hashes: of the decoded images, `pixels`, row by row as in `images`.
+        copies: of the images, row by row.
+        texts: study_id and `words`, a hash of the normalised report text; None if there are no reports.
 
     Returns:
         `patients`, `studies`, `identical_images`, `identical_reports`: number of shared values per pair of
         sides ("train-test": 0 ...); `near_duplicate_images`: images of the second side that are an image of
         the first one, or look like it.
     """
-    listed, hashed = _sides(split, images["image_id"]), _sides(split, hashes["image_id"])
-    wording = pd.Series(pd.factorize(texts)[0], index=texts.index)
-    near = {f"{a}-{b}": int(copies.among(hashed[a], hashed[b]).sum()) for a, b in combinations(SPLITS, 2)}
+    sides = _sides(split, images["image_id"])
+    near = {f"{a}-{b}": int(copies.among(sides[a], sides[b]).sum()) for a, b in combinations(SPLITS, 2)}
     return {
-        "patients": _shared(images["patient_id"], listed),
-        "studies": _shared(images["study_id"], listed),
-        "identical_images": _shared(hashes["pixels"], hashed),
-        "identical_reports": _shared(images["study_id"].map(wording), listed),
+        "patients": _shared(_codes(images["patient_id"]), sides),
+        "studies": _shared(_codes(images["study_id"]), sides),
+        "identical_images": _shared(_codes(hashes["pixels"]), sides),
+        "identical_reports": _shared(_wordings(images["study_id"], texts), sides),
         "near_duplicate_images": near,
     }
 
 
 def _sides(split: pd.DataFrame, image_ids: pd.Series) -> dict[str, NDArray[np.bool_]]:
     """Say which images are on which side; one may be on several."""
-    return {side: image_ids.isin(split.loc[split["split"] == side, "image_id"]).to_numpy() for side in SPLITS}
+    return {side: positions(image_ids, split.loc[split["split"] == side, "image_id"]) >= 0 for side in SPLITS}
 
 
-def _shared(values: pd.Series, sides: dict[str, NDArray[np.bool_]]) -> dict[str, int]:
-    # Numbers take a tenth of the memory of sets of ids; a missing value is -1.
-    codes = pd.factorize(values)[0]
+def _wordings(studies: pd.Series, texts: pd.DataFrame | None) -> NDArray[np.int64]:
+    """Number the wording of the report of each image [n], -1 where there is none."""
+    if texts is None or texts.empty:
+        return np.full(len(studies), -1)
+    at = positions(studies, texts["study_id"])
+    return np.where(at >= 0, _codes(texts["words"])[at], -1)
+
+
+def _codes(values: pd.Series) -> NDArray[np.int64]:
+    """Number the different values; a missing one is -1."""
+    return pd.factorize(values)[0]
+
+
+def _shared(codes: NDArray[np.int64], sides: dict[str, NDArray[np.bool_]]) -> dict[str, int]:
     found = {side: np.unique(codes[members & (codes >= 0)]) for side, members in sides.items()}
     return {f"{a}-{b}": len(np.intersect1d(found[a], found[b])) for a, b in combinations(SPLITS, 2)}
 
@@ -150,15 +167,16 @@ def require_disjoint(split: pd.DataFrame, images: pd.DataFrame, preset: str, dat
         if preset == LISTED_BY_PATIENT
         else "a study must belong to one patient and a patient to one side: correct the ids in the raw tables"
     )
-    rows = split[["image_id", "split"]].merge(images[["image_id", "patient_id", "study_id"]], on="image_id")
+    sides = _sides(split, images["image_id"])
     for column, kind in (("patient_id", "patients"), ("study_id", "studies")):
-        for a, b in combinations(SPLITS, 2):
-            left, right = rows[rows["split"] == a], rows[rows["split"] == b]
-            shared = sorted(set(left[column]) & set(right[column]))
-            if shared:
-                first = [side.loc[side[column] == shared[0], "image_id"].iloc[0] for side in (left, right)]
+        for pair, count in _shared(_codes(images[column]), sides).items():
+            if count:
+                a, b = pair.split("-")
+                left, right = images[sides[a]], images[sides[b]]
+                shared = min(set(left[column]) & set(right[column]))
+                first = [side.loc[side[column] == shared, "image_id"].iloc[0] for side in (left, right)]
                 raise InputError(
-                    f"splits/{preset} of {dataset}: {len(shared)} {kind} occur on both sides of {a}-{b}, the "
+                    f"splits/{preset} of {dataset}: {count} {kind} occur on both sides of {pair}, the "
                     f"first with images {first[0]} and {first[1]}; {remedy}"
                 )
 
@@ -173,11 +191,21 @@ def first_of(values: Sequence[str], count: int = 3) -> str:
     return ", ".join(values[:count]) + (", ..." if len(values) > count else "")
 
 
-def normalised_texts(reports: pd.DataFrame) -> pd.Series:
-    """Return study_id -> hash of the report text in lower case with single blanks."""
-    hashed = reports["text"].map(_hash_of_words).astype(str)
-    return pd.Series(hashed.array, index=pd.Index(reports["study_id"]))
+def normalised_texts(path: Path) -> pd.DataFrame:
+    """Return study_id and `words`, a hash of the report in lower case with single blanks.
+
+    Args:
+        path: table `reports`, of which a part is held at a time.
+    """
+    reports = ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)  # else the file is held
+    parts = [
+        pd.DataFrame({"study_id": part["study_id"].to_pandas(), "words": _hashes(part["text"].to_pylist())})
+        for part in reports.iter_batches(PART, columns=["study_id", "text"])
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"study_id": [], "words": []})
 
 
-def _hash_of_words(text: str) -> str:
-    return hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()
+def _hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    # 64 bits: of a million reports, two different ones fall together in one of forty million corpora.
+    short = b"".join(hashlib.sha256(" ".join(text.lower().split()).encode()).digest()[:8] for text in texts)
+    return np.frombuffer(short, dtype=np.uint64)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from prior.data.lookup import positions
 from prior.datasets.base import RawDataset
 
 EXAMPLES = 20
@@ -48,17 +50,20 @@ def count_values(column: pd.Series) -> dict[str, int]:
 
 def count_split(split: pd.DataFrame, images: pd.DataFrame, labels: pd.DataFrame | None) -> dict[str, Any]:
     """Count images, patients and positives of every side of a split (rows of one seed)."""
-    rows = split.merge(images[["image_id", "patient_id"]], on="image_id")
-    if labels is not None:
-        rows = rows.merge(labels, on="image_id", how="left")
+    patients = pd.factorize(images["patient_id"])[0][positions(split["image_id"], images["image_id"])]
+    at = None if labels is None else positions(split["image_id"], labels["image_id"])
     result: dict[str, Any] = {}
-    for side, part in rows.groupby("split"):
-        result[str(side)] = {"images": len(part), "patients": int(part["patient_id"].nunique())}
-        if labels is not None:
+    for side in sorted(split["split"].unique()):
+        members = (split["split"] == side).to_numpy(dtype=bool)
+        result[side] = {"images": int(members.sum()), "patients": len(np.unique(patients[members]))}
+        if labels is not None and at is not None:
+            own = at[members & (at >= 0)]
             findings = [name for name in labels.columns if name != "image_id"]
-            result[str(side)]["positives"] = {name: int((part[name] == 1).sum()) for name in findings}
-    if (rows["fold"] >= 0).any():
-        result["folds"] = [int(count) for count in rows["fold"].value_counts().sort_index()]
+            result[side]["positives"] = {
+                name: int((labels[name] == 1).to_numpy(dtype=bool)[own].sum()) for name in findings
+            }
+    if (split["fold"] >= 0).any():
+        result["folds"] = [int(count) for count in split["fold"].value_counts().sort_index()]
     return result
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from prior.data import records, store
 from prior.data.files import digest, digest_each, write_json
@@ -16,7 +17,7 @@ from prior.data.hashes import Copies, find_copies, signatures
 from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
 from prior.data.recipes import ROWS_LEAKY, by_table_rows
-from prior.data.schemas import columns, write_parts, write_table
+from prior.data.schemas import columns, parts_of, write_parts, write_table
 from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset, require_keys
@@ -62,8 +63,11 @@ def prepare(
     """
     if size < 8 or not fits or not set(fits) <= set(FITS):
         raise InputError(f"size {size}, fits {list(fits)}: the size must be 8 or more, fits some of {FITS}")
+    # The allocator that arrow prefers keeps what its tables leave, and large ones come and go here.
+    pa.set_memory_pool(pa.system_memory_pool())
     reader = load_reader(reader_name)
     raw = reader.read(root)
+    records.compact(raw)
     if on_read is not None:
         on_read(raw)
     require_keys(raw)
@@ -85,14 +89,14 @@ def prepare(
     arrays = {"images": digest_each(value.as_py() for value in facts["sha256"])}
     del facts
     arrays |= records.draw_masks(raw, work, size, fits, workers, rows)
-    paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
-    copies = find_copies(signatures(hashes["perceptual"]))
-    texts = pd.Series(dtype=str) if raw.reports is None else normalised_texts(raw.reports)
+    paths = [*_write_tables(raw, work), write_parts(work, "hashes", parts_of(hashes))]
+    copies = find_copies(signatures(hashes.pop("perceptual")))
+    reports = None if raw.reports is None else normalised_texts(work / "reports.parquet")
     described = {}
     for preset in chosen:
         parts = _split(raw, preset, seeds)
         first = next(parts)
-        described[preset] = _describe_split(raw, preset, first, hashes, copies, texts)
+        described[preset] = _describe_split(raw, preset, first, hashes, copies, reports)
         paths.append(write_parts(work, f"splits/{preset}", chain([first], parts)))
         if preset == "strict" and hasattr(reader, "write_subsets"):
             paths += reader.write_subsets(work, raw, first)
@@ -171,7 +175,7 @@ def _write_tables(raw: RawDataset, folder: Path) -> list[Path]:
     tables = {"labels": raw.labels, "boxes": raw.boxes, "masks": raw.masks}
     paths += [write_table(folder, name, frame) for name, frame in tables.items() if frame is not None]
     if raw.reports is not None:
-        paths.append(write_parts(folder, "reports", records.with_sections(raw.reports)))
+        paths.append(write_parts(folder, "reports", records.with_sections(raw.reports, raw.root)))
     return paths
 
 
@@ -184,7 +188,8 @@ def _split(raw: RawDataset, preset: str, seeds: Sequence[int]) -> Iterator[pd.Da
     chosen = frontal(raw)
     if raw.strict_pool is not None and preset.startswith("strict"):
         chosen &= raw.images["official_split"] == raw.strict_pool
-    images = raw.images[chosen].reset_index(drop=True)
+    needed = [name for name in ("image_id", "patient_id", "official_split") if name in raw.images]
+    images = raw.images.loc[chosen, needed].reset_index(drop=True)
     keys = patient_keys(images, raw.patient_family, raw.name)
     labels = raw.labels if raw.labels is not None else images[["image_id"]]
     held_out = images["patient_id"].isin(raw.held_out)
@@ -201,13 +206,18 @@ def _placed(raw: RawDataset, preset: str) -> pd.DataFrame | None:
 
 
 def _describe_split(
-    raw: RawDataset, preset: str, split: pd.DataFrame, hashes: pd.DataFrame, copies: Copies, texts: pd.Series
+    raw: RawDataset,
+    preset: str,
+    split: pd.DataFrame,
+    hashes: pd.DataFrame,
+    copies: Copies,
+    reports: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Count the sides of one seed of a preset and what they share; a leak in a strict preset is an error."""
     require_disjoint(split, raw.images, preset, raw.name)
     described = {
         "splits": count_split(split, raw.images, raw.labels),
-        "leaks": leak_report(split, raw.images, hashes, copies, texts),
+        "leaks": leak_report(split, raw.images, hashes, copies, reports),
     }
     if preset.endswith("-leaky"):
         described["exposed"] = exposure(split, raw.images, raw.labels)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prior.data import recipes
+from prior.data.lookup import positions, ranks
 from prior.errors import InputError
 
 FOLDS = 5
@@ -22,6 +23,7 @@ LISTED = ("lovt", "lovt-leaky", "lovt-image")
 ALL_PRESETS = (
     *(*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION, *SEEDED, *recipes.LEAKY, *recipes.NAMED, *LISTED),
     *(f"{recipe}-image" for recipe in recipes.DRAWN),
+    recipes.OBJECTS,
 )
 
 
@@ -143,13 +145,14 @@ def make_split(
         Rows of `splits/<preset>` of one seed: image_id, seed, split, fold, rank.
     """
     if placed is not None:
-        placed = placed[placed["image_id"].isin(images["image_id"])].reset_index(drop=True)
-        chosen = pd.Index(images["image_id"]).get_indexer(pd.Index(placed["image_id"]))
+        chosen = positions(placed["image_id"], images["image_id"])
+        placed, chosen = placed[chosen >= 0].reset_index(drop=True), chosen[chosen >= 0]
         images, keys = images.iloc[chosen].reset_index(drop=True), keys.iloc[chosen].reset_index(drop=True)
     if preset in recipes.LEAKY:
         # What leaks is drawn by image too: patients are not kept together in the small fractions.
         keys = images["image_id"]
     positive = _positives(images["image_id"], labels)
+    places = ranks(images["image_id"])
     buckets = _buckets(keys)
     folded = preset.startswith("strict-5fold")
     for seed in seeds:
@@ -165,12 +168,16 @@ def make_split(
                 "fold": buckets.map(fold_of).to_numpy()[keep] if folded else -1,
             }
         )
-        listed = preset in LISTED
-        yield _rank_as_listed(base, seed) if listed else _rank(base, positive[keep], preset, seed, folded)
+        if preset in LISTED:
+            yield _rank_as_listed(base, seed)
+        else:
+            yield _rank(base, places[keep], positive[keep], preset, seed, folded)
 
 
 def _buckets(keys: pd.Series, prefix: str = "") -> pd.Series:
-    return keys.map({key: bucket(prefix + key) for key in keys.unique()})
+    codes, unique = pd.factorize(keys)
+    found = np.fromiter((bucket(prefix + key) for key in unique), dtype=np.int64, count=len(unique))
+    return pd.Series(found[codes], index=keys.index)
 
 
 def _assign(
@@ -183,10 +190,10 @@ def _assign(
 ) -> pd.Series:
     recipe = preset.removesuffix("-leaky").removesuffix("-image")
     if recipe in recipes.BY_IMAGE:
-        order = np.argsort(images["image_id"].to_numpy(dtype=str))
+        order = np.argsort(ranks(images["image_id"]))
         drawn = recipes.by_image(np.any(positive[order], axis=1), *recipes.BY_IMAGE[recipe])
         return pd.Series(drawn, index=images.index[order], dtype=object).sort_index()
-    if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
+    if recipe == recipes.COVIDX or preset in (recipes.CHEXPERT_LEAKY, recipes.OBJECTS):
         return recipes.within_official(preset, images["official_split"])
     if preset in SEEDED:
         seeded = _buckets(keys, f"{recipe}:{seed}:")
@@ -205,33 +212,34 @@ def _assign(
 
 def _positives(image_ids: pd.Series, labels: pd.DataFrame) -> NDArray[np.bool_]:
     """Return [n, findings]: which image is positive for which finding."""
-    aligned = labels.set_index("image_id").reindex(image_ids.to_numpy())
-    return np.asarray(aligned.to_numpy(dtype=float) == 1)
+    at = positions(image_ids, labels["image_id"])
+    positive = np.zeros((len(at), labels.shape[1] - 1), dtype=bool)
+    for column, name in enumerate(name for name in labels.columns if name != "image_id"):
+        # position -1, an image without labels, takes the last value
+        positive[:, column] = np.append((labels[name] == 1).to_numpy(dtype=bool), False)[at]
+    return positive
 
 
 def _rank(
-    base: pd.DataFrame, positive: NDArray[np.bool_], preset: str, seed: int, folded: bool
+    base: pd.DataFrame,
+    places: NDArray[np.int64],
+    positive: NDArray[np.bool_],
+    preset: str,
+    seed: int,
+    folded: bool,
 ) -> pd.DataFrame:
-    ranked = base.assign(seed=seed, rank=np.nan)
-    order_key = base["key"].map(
-        {key: hashlib.sha256(f"{preset}:{seed}:{key}".encode()).hexdigest() for key in base["key"].unique()}
-    )
-    groups = (
-        [np.ones(len(base), dtype=bool)]
-        if folded
-        else [(base["split"] == name).to_numpy() for name in ("train", "validation")]
-    )
+    codes, unique = pd.factorize(base["key"])
+    hashes = (hashlib.sha256(f"{preset}:{seed}:{key}".encode()).digest() for key in unique)
+    turns = np.argsort(np.argsort(np.fromiter(hashes, dtype="S32", count=len(unique))))[codes]
+    rank = np.full(len(base), np.nan)
+    sides = ("train", "validation")
+    groups = [base["split"].notna()] if folded else [base["split"] == name for name in sides]
     for members in groups:
-        index = np.flatnonzero(members)
+        index = np.flatnonzero(members.to_numpy(dtype=bool))
         if len(index):
-            order = index[
-                np.lexsort(
-                    (base["image_id"].to_numpy(dtype=str)[index], order_key.to_numpy(dtype=str)[index])
-                )
-            ]
-            order = _positives_first(order, positive)
-            ranked.loc[order, "rank"] = np.arange(len(order)) / len(order)
-    return ranked[["image_id", "seed", "split", "fold", "rank"]]
+            order = _positives_first(index[np.lexsort((places[index], turns[index]))], positive)
+            rank[order] = np.arange(len(order)) / len(order)
+    return base.assign(seed=seed, rank=rank)[["image_id", "seed", "split", "fold", "rank"]]
 
 
 def _rank_as_listed(base: pd.DataFrame, seed: int) -> pd.DataFrame:

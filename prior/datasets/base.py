@@ -34,7 +34,8 @@ class RawDataset:
         labels: image_id and one column per finding (1, 0, -1, missing), or None.
         boxes: image_id, label, x_min, y_min, x_max, y_max in original pixels, or None.
         masks: image_id, label, rle (COCO compressed, original size), or None.
-        reports: study_id, patient_id, text, optionally findings and impression, or None.
+        reports: study_id, patient_id, text, optionally findings and impression; instead of text, `source`
+            (below root) where every report is a file, so that not all are held at once. Or None.
         patient_family: prefix of the patient key, None if the images have no patient key.
         strict_pool: official list that the hashed presets draw from, None for all images.
         held_out: patients that other datasets of the same images test on.
@@ -245,6 +246,11 @@ def _on_disk(root: Path, source: str) -> str:
     spellings = (source, f"{stem}{dot}{ending.upper()}", f"{stem}{dot}{ending.lower()}")
     # os.path answers False where a path cannot exist (a name that is too long); Path raises.
     return next((name for name in spellings if os.path.isfile(root / name)), source)
+
+
+def read_report(path: Path) -> str:
+    """Return the text of a report file; bytes that are not UTF-8 become replacement characters."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def require_boxes(boxes: pd.DataFrame, path: Path) -> None:

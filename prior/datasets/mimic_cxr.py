@@ -46,13 +46,14 @@ def read(root: Path) -> base.RawDataset:
     # as numbers, since times lack their leading zeros
     metadata = base.to_numbers(metadata, ["StudyDate", "StudyTime"], path)
     images = _images(root, metadata)
-    layout, reports, dropped = _reports(root, images)
+    tree = "mimic-cxr-reports/files" if (root / "mimic-cxr-reports" / "files").is_dir() else "files"
+    reports, dropped = find_reports(root, tree, images)
     labels, listed_in = _labels(root)
     _require_known(images["study_id"].isin(labels["study_id"]), listed_in, path)
     labels = images[["image_id", "study_id"]].merge(labels, on="study_id", how="left")
     return base.RawDataset(
         name=NAME,
-        layout=layout,
+        layout=f"MIMIC-CXR-JPG 2.0.0, reports in {tree}",
         root=root,
         images=images,
         labels=labels.drop(columns="study_id"),
@@ -113,23 +114,31 @@ def _labels(root: Path) -> tuple[pd.DataFrame, Path]:
     return base.to_labels(frame, FINDINGS, path).assign(study_id=frame["study_id"]), path
 
 
-def _reports(root: Path, images: pd.DataFrame) -> tuple[str, pd.DataFrame, list[dict[str, str]]]:
-    """Read the reports of all studies, from the image tree or from an unpacked reports release."""
-    studies = images[["study_id", "patient_id"]].drop_duplicates("study_id")
-    tree = "mimic-cxr-reports/files" if (root / "mimic-cxr-reports" / "files").is_dir() else "files"
-    rows, dropped = [], []
-    for study, patient in zip(studies["study_id"], studies["patient_id"], strict=True):
-        source = f"{tree}/p{patient[:2]}/p{patient}/s{study}.txt"
-        try:
-            text = (root / source).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            dropped.append({"source": source, "reason": "study without report file"})
-            continue
-        if text.strip():
-            rows.append((study, patient, text))
-        else:
-            dropped.append({"source": source, "reason": "empty report"})
-    if not rows:
+def find_reports(root: Path, tree: str, images: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Return study_id, patient_id and source of the reports `<tree>/pXX/pS/sT.txt` that have text.
+
+    What was left out comes second.
+
+    Raises:
+        InputError: there is no report.
+    """
+    reports = images[["study_id", "patient_id"]].drop_duplicates("study_id", ignore_index=True)
+    patient = reports["patient_id"]
+    reports["source"] = f"{tree}/p" + patient.str[:2] + "/p" + patient + "/s" + reports["study_id"] + ".txt"
+    reasons = [_left_out_for(root / source) for source in reports["source"]]
+    dropped = [
+        {"source": str(source), "reason": reason}
+        for source, reason in zip(reports["source"], reasons, strict=True)
+        if reason is not None
+    ]
+    if len(dropped) == len(reports):
         raise InputError(f"{root / tree} holds no report (pXX/pS/sT.txt); unpack mimic-cxr-reports.zip there")
-    layout = f"MIMIC-CXR-JPG 2.0.0, reports in {tree}"
-    return layout, pd.DataFrame(rows, columns=["study_id", "patient_id", "text"]), dropped
+    return reports[[reason is None for reason in reasons]].reset_index(drop=True), dropped
+
+
+def _left_out_for(path: Path) -> str | None:
+    try:
+        text = base.read_report(path)
+    except OSError:
+        return "study without report file"
+    return None if text.strip() else "empty report"

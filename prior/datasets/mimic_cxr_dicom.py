@@ -9,9 +9,8 @@ import pandas as pd
 from prior.data.pixels import Picture, dicom_errors, load_pixels
 from prior.datasets import base
 from prior.datasets.cells import require
-from prior.datasets.mimic_cxr import FINDINGS, KEYS, PREFIX, SPLITS, VIEWS
+from prior.datasets.mimic_cxr import FINDINGS, KEYS, PREFIX, SPLITS, VIEWS, find_reports
 from prior.datasets.raw_files import require_digits, require_inside, whole_ids
-from prior.errors import InputError
 
 RECORDS = "cxr-record-list"
 TREES = ("mimic-cxr-reports/files", "files")
@@ -43,7 +42,8 @@ def read(root: Path) -> base.RawDataset:
     frame["path"] = base.find_files(root, frame["path"])
     tables = {kind: _table(root, kind) for kind in ("metadata", "split", "chexpert")}
     images = _images(frame, tables)
-    tree, reports, dropped = _reports(root, images)
+    tree = next((name for name in TREES if (root / name).is_dir()), TREES[0])
+    reports, dropped = find_reports(root, tree, images)
     used = [kind for kind, table in tables.items() if table is not None]
     return base.RawDataset(
         name="mimic_cxr_dicom",
@@ -125,23 +125,3 @@ def _labels(root: Path, images: pd.DataFrame, table: pd.DataFrame | None) -> pd.
     labels = base.to_labels(table, FINDINGS, path).assign(study_id=table["study_id"])
     joined = images[["image_id", "study_id"]].merge(labels, on="study_id", how="left")
     return joined.drop(columns="study_id")
-
-
-def _reports(root: Path, images: pd.DataFrame) -> tuple[str, pd.DataFrame, list[dict[str, str]]]:
-    tree = next((name for name in TREES if (root / name).is_dir()), TREES[0])
-    studies = images[["study_id", "patient_id"]].drop_duplicates("study_id")
-    rows, dropped = [], []
-    for study, patient in zip(studies["study_id"], studies["patient_id"], strict=True):
-        source = f"{tree}/p{patient[:2]}/p{patient}/s{study}.txt"
-        try:
-            text = (root / source).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            dropped.append({"source": source, "reason": "study without report file"})
-            continue
-        if text.strip():
-            rows.append((study, patient, text))
-        else:
-            dropped.append({"source": source, "reason": "empty report"})
-    if not rows:
-        raise InputError(f"{root / tree} holds no report (pXX/pS/sT.txt); unpack mimic-cxr-reports.zip there")
-    return tree, pd.DataFrame(rows, columns=["study_id", "patient_id", "text"]), dropped

@@ -109,7 +109,7 @@ def test_copies_are_counted_on_the_later_side():
         perceptual=["00" * 32, "ff" * 32, "01" + "00" * 31, "00" * 32, "0f" * 32],
     )
     copies = find_copies(signatures(hashes["perceptual"]))
-    report = leak_report(split, images, hashes, copies, pd.Series(dtype=str))
+    report = leak_report(split, images, hashes, copies, None)
     assert report["identical_images"] == {"train-validation": 0, "train-test": 1, "validation-test": 0}
     assert report["near_duplicate_images"] == {"train-validation": 1, "train-test": 1, "validation-test": 1}
 
