@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
-from prior.metrics.detection import AVERAGES, IMAGE_SETS, detection_metrics
+from prior.metrics.detection import AVERAGES, FROC, IMAGE_SETS, SHAPE_FROC, detection_metrics
 from prior.protocols import Protocol
 from prior.tasks import dense
 from prior.tasks.base import (
@@ -32,6 +32,7 @@ from prior.tasks.detector import Detector
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows
+from prior.tasks.shapes import with_shapes
 from prior.tasks.yolo import YoloDetector
 from prior.training.precision import autocast
 
@@ -153,7 +154,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "threshold": [threshold for of in OF_HEAD.values() for threshold in of["threshold"]],
     "selection": SELECTION,
     "augmentation": [{}],
-    "metrics": [*AVERAGES, *IMAGE_SETS, "froc"],
+    "metrics": [*AVERAGES, *IMAGE_SETS, *FROC],
 }
 READ = dense.READ | {"head"}
 
@@ -179,6 +180,8 @@ def evaluate(
     features: Features | None = None,
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell every predicted box, every true box and every test image, in store pixels.
+
+    Where the protocol asks for FROC of shapes, with what `with_shapes` adds.
 
     Args:
         bundle: encoder.
@@ -214,6 +217,8 @@ def evaluate(
         job, selected = search(build, data, protocol, cell, work)
         test = test_images(data, protocol, cell)
         frame = prediction_rows(test, boxes, job.detect(test["row"].to_numpy(np.int64)))
+        if SHAPE_FROC in protocol["metrics"]:
+            frame = with_shapes(frame, data, bundle.info.image.input_size, protocol["fit"])
         yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected})
 
 
