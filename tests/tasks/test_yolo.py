@@ -2,9 +2,14 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from prior.metrics.detection import detection_metrics
+from prior.protocols import load_protocol
+from prior.tasks.detection import prediction_rows
 from prior.tasks.yolo import (
     YoloDetector,
     box_losses,
@@ -146,3 +151,33 @@ def test_detector_learns_from_negatives_and_keeps_boxes_inside(strides):
         assert one["boxes"].min() >= 0
         assert one["boxes"].max() <= 64
         assert one["scores"].equal(one["scores"].sort(descending=True).values)
+
+
+@pytest.mark.parametrize(("family", "setting"), [("lovt", "rsna_frozen_10"), ("mgca", "frozen_rsna")])
+def test_sixteen_images_are_learned_by_heart(family, setting):
+    """With the families' priors, weights and confidence; every fourth image is empty."""
+    generator, size = np.random.default_rng(0), 64
+    images, boxes = torch.from_numpy(generator.normal(0, 0.3, (16, 1, size, size))).float(), {}
+    for k in range(16):
+        found = []
+        for _ in range(min(k % 4, 2)):
+            (w, h), (x, y) = generator.integers(12, 30, 2), generator.integers(0, 34, 2)
+            images[k, 0, y : y + h, x : x + w] += 2
+            found.append([x, y, x + w, y + h])
+        boxes[f"i{k}"] = np.array(found, np.float32).reshape(-1, 4)
+    maps = [torch.nn.functional.pixel_unshuffle(images, stride) for stride in (8, 16, 32)]
+    head = {**load_protocol(family, "detection", setting)["head"], "widths": [16, 16, 16]}
+    torch.manual_seed(0)
+    detector = YoloDetector([64, 256, 1024], [8, 16, 32], size, head)
+    optimiser = torch.optim.Adam(detector.parameters(), lr=3e-3)
+    targets = [{"boxes": torch.from_numpy(found)} for found in boxes.values()]
+    for _ in range(80):
+        loss = torch.stack(list(detector.losses(maps, targets).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    table = pd.DataFrame({"image_id": list(boxes), "patient_id": list(boxes)})
+    with torch.inference_mode():
+        frame = prediction_rows(table, boxes, detector.eval().detect(maps))
+    values = detection_metrics(frame).compute(np.ones((1, 16)))
+    assert values["map_40_75", ""][0] > 0.9
