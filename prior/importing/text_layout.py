@@ -30,6 +30,8 @@ class TextLayout:
         text_head: projection of the text; without layers, the pooled tokens are the embedding.
         image_pool: of the positions.
         image_head: projection of the image.
+        appended: name of a parameter whose values are further channels that the second layer of `image_head`
+            reads at every position.
         image_attention: prefix of the attention pool of an image.
         sentence_attention: prefix of the attention pool of sentences.
         prototypes: name of the prototypes of `sentences`.
@@ -50,6 +52,7 @@ class TextLayout:
     text_head: Head = ()
     image_pool: Literal["mean", "first", "projected", "attention"]
     image_head: Head
+    appended: str = ""
     image_attention: str = ""
     sentence_attention: str = ""
     prototypes: str = ""
@@ -96,6 +99,34 @@ def _medclip(image_head: str) -> TextLayout:
         image_pool="mean",
         image_head=(("linear", image_head),),
         max_tokens=77,
+    )
+
+
+def _biovil(first: Head, appended: str = "") -> TextLayout:
+    return TextLayout(
+        source="microsoft/hi-ml, hi-ml-multimodal/src/health_multimodal/{image,text}/model",
+        trunk="bert.",
+        pool="first",
+        text_head=(
+            ("linear", "cls_projection_head.dense_to_hidden"),
+            ("gelu", ""),
+            ("layer_norm", "cls_projection_head.LayerNorm"),
+            ("linear", "cls_projection_head.dense_to_output"),
+        ),
+        image_pool="projected",
+        image_head=(
+            *first,
+            ("linear", "projector.model.0"),
+            ("batch_norm", "projector.model.1"),
+            ("relu", ""),
+            ("linear", "projector.model.3"),
+        ),
+        appended=appended,
+        whole=("projector.",),
+        max_tokens=512,
+        own_file=True,
+        # The head of masked words.
+        others=(r"cls\.",),
     )
 
 
@@ -158,29 +189,9 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
     "medclip_vit": _medclip("vision_model.projection_head"),
     "cxr_clip_resnet": _cxr_clip("mean"),
     "cxr_clip_swin": _cxr_clip("first"),
-    "biovil": TextLayout(
-        source="microsoft/hi-ml, hi-ml-multimodal/src/health_multimodal/{image,text}/model",
-        trunk="bert.",
-        pool="first",
-        text_head=(
-            ("linear", "cls_projection_head.dense_to_hidden"),
-            ("gelu", ""),
-            ("layer_norm", "cls_projection_head.LayerNorm"),
-            ("linear", "cls_projection_head.dense_to_output"),
-        ),
-        image_pool="projected",
-        image_head=(
-            ("linear", "projector.model.0"),
-            ("batch_norm", "projector.model.1"),
-            ("relu", ""),
-            ("linear", "projector.model.3"),
-        ),
-        whole=("projector.",),
-        max_tokens=512,
-        own_file=True,
-        # The head of masked words.
-        others=(r"cls\.",),
-    ),
+    "biovil": _biovil(()),
+    # Without an earlier image, half of what is projected is one learned vector.
+    "biovil_t": _biovil((("linear", "encoder.backbone_to_vit"),), "encoder.missing_previous_emb"),
     "chexzero": _CLIP,
     "clip": _CLIP,
     "biomedclip": TextLayout(

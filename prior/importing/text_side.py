@@ -79,7 +79,7 @@ def import_text(
         )
     if own is not None and not facts.own_file:
         raise InputError(f"{recognised(layout)} its text encoder is in the same file; drop `text_checkpoint`")
-    every = {**weights, **(own or {})}
+    every = _folded({**weights, **(own or {})}, facts, layout)
     tower = _tower(weights if own is None else own, facts, layout)
     config = _config(tower, facts, layout)
     positions = POSITIONS[facts.tower]
@@ -159,6 +159,26 @@ def _config(tower: Mapping[str, Tensor], facts: TextLayout, layout: Layout) -> T
         heads=width // HEAD_WIDTH,
         max_tokens=min(facts.max_tokens, len(tower[POSITIONS[facts.tower]])),
     )
+
+
+def _folded(file: Mapping[str, Tensor], facts: TextLayout, layout: Layout) -> Mapping[str, Tensor]:
+    """Turn channels that are the same for every image into a bias of the layer that reads them."""
+    if not facts.appended:
+        return file
+    (_, before), (_, reading) = facts.image_head[:2]
+    constant = _weight(file, facts.appended, layout).flatten()
+    weight = _weight(file, f"{reading}.weight", layout).flatten(1)
+    own = len(_weight(file, f"{before}.weight", layout))
+    if weight.shape[1] != own + len(constant):
+        raise InputError(
+            f"{recognised(layout)} {reading}.weight reads {weight.shape[1]} channels, of which {before} "
+            f"gives {own} and {facts.appended} {len(constant)}"
+        )
+    return {
+        **file,
+        f"{reading}.weight": weight[:, :own],
+        f"{reading}.bias": file.get(f"{reading}.bias", 0) + weight[:, own:] @ constant,
+    }
 
 
 def _head(

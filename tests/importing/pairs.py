@@ -142,9 +142,10 @@ def cxr_clip() -> Pair:
     return Pair(weights, lambda x: image(features(x)), lambda ids: text(states(ids)[-1][:, -1]), "resnet18")
 
 
-def biovil() -> Pair:
+def biovil(temporal: bool = False) -> Pair:
     network, last = resnet(), resnet_map(resnet())
-    first, second = nn.Conv2d(512, DIM, 1, bias=False), nn.Conv2d(DIM, DIM, 1)
+    inputs = 2 * 40 if temporal else 512
+    first, second = nn.Conv2d(inputs, DIM, 1, bias=False), nn.Conv2d(DIM, DIM, 1)
     projector = seeded(nn.Sequential(first, nn.BatchNorm2d(DIM), nn.ReLU(), second), 2)
     head = nn.ModuleDict(
         {
@@ -165,7 +166,18 @@ def biovil() -> Pair:
         "cls.predictions.bias": torch.zeros(2),
     }
     weights = {**named("encoder.encoder", network), **named("projector.model", projector)}
-    return Pair(weights, lambda x: projector(last(x)).mean(dim=(2, 3)), text, "resnet18", own=own)
+    if not temporal:
+        return Pair(weights, lambda x: projector(last(x)).mean(dim=(2, 3)), text, "resnet18", own=own)
+    reduce, missing = seeded(nn.Conv2d(512, 40, 1, bias=False), 4), torch.randn(1, 40, 1, 1)
+    weights |= named("encoder.backbone_to_vit", reduce)
+    weights |= {"encoder.missing_previous_emb": missing, "encoder.vit_pooler.blocks.0.x": torch.zeros(2)}
+
+    def embed(x: Tensor) -> Tensor:
+        static = reduce(last(x))
+        fused = torch.cat([static, missing.expand(len(x), -1, *static.shape[2:])], dim=1)
+        return projector(fused).mean(dim=(2, 3))
+
+    return Pair(weights, embed, text, "resnet18", own=own)
 
 
 class Pool(nn.Module):
@@ -289,5 +301,6 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "medclip_resnet": medclip,
     "cxr_clip_resnet": cxr_clip,
     "biovil": biovil,
+    "biovil_t": lambda: biovil(temporal=True),
     "biomedclip": biomedclip,
 }
