@@ -48,9 +48,9 @@ class TextLayout:
     unused: tuple[str, ...] = (r"pooler\.",)
     token_types: bool = True
     hidden_states: tuple[int, ...] = LAST
-    pool: Literal["first", "last", "mean", "sentences"]
+    pool: Literal["first", "last", "mean", "sentences", "average_query"]
     text_head: Head = ()
-    image_pool: Literal["mean", "first", "projected", "attention"]
+    image_pool: Literal["mean", "first", "projected", "attention", "average_query"]
     image_head: Head
     appended: str = ""
     image_attention: str = ""
@@ -86,6 +86,16 @@ def _mgca(image: str, text: str, image_pool: Literal["mean", "first"]) -> TextLa
         image_head=_mgca_head(image),
         whole=(f"{image}.global_embed.", f"{text}.global_embed."),
         max_tokens=112,
+    )
+
+
+def _lovt_head(side: str) -> Head:
+    place = f"{side}.project_global"
+    return (
+        ("linear", f"{place}.projection_before"),
+        ("batch_norm", f"{place}.norm"),
+        ("relu", ""),
+        ("linear", f"{place}.projection_after"),
     )
 
 
@@ -170,6 +180,18 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
         sentence_attention="global_text_attention",
         prototypes="sentence_bank.embed.weight",
         max_tokens=256,
+    ),
+    "lovt": TextLayout(
+        source="philip-mueller/lovt, src/models/{text,components,pretraining} and configs/experiment/LoVT_100",
+        trunk="model_b.encoder.language_model.",
+        pool="average_query",
+        text_head=_lovt_head("model_b"),
+        image_pool="average_query",
+        image_head=_lovt_head("model_a"),
+        image_attention="model_a.encoder.global_aggregator.attention",
+        sentence_attention="model_b.encoder.global_aggregator.attention",
+        whole=("model_a.project_global.", "model_b.project_global."),
+        max_tokens=512,
     ),
     "mgca_resnet": _mgca("img_encoder_q", "text_encoder_q", "mean"),
     "mgca_vit": _mgca("img_encoder_q", "text_encoder_q", "first"),

@@ -233,6 +233,51 @@ def prior_model() -> Pair:
     return Pair(weights, embed, text, "resnet18", channels=1, side=224)
 
 
+class Projection(nn.Module):
+    """LoVT's."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.projection_before, self.norm = nn.Linear(inputs, 80), nn.BatchNorm1d(80)
+        self.projection_after = nn.Linear(80, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection_after(F.relu(self.norm(self.projection_before(x))))
+
+
+def lovt() -> Pair:
+    network, last = resnet(), resnet_map(resnet())
+    image_pool = seeded(nn.MultiheadAttention(512, 8, batch_first=True), 2).eval()
+    report_pool = seeded(nn.MultiheadAttention(WIDTH, 8, batch_first=True), 3).eval()
+    image, report = seeded(Projection(512), 4), seeded(Projection(WIDTH), 5)
+    weights = {
+        **trunk(network, "model_a.encoder.feature_extractor.backbone_layers", "fc."),
+        **named("model_a.encoder.global_aggregator.attention", image_pool),
+        **named("model_a.project_global", image),
+        **named("model_b.encoder.language_model", bert()),
+        **named("model_b.encoder.global_aggregator.attention", report_pool),
+        **named("model_b.project_global", report),
+        **{f"model_{side}.project_local.norm.weight": torch.zeros(2) for side in "ab"},
+        "ll_attention.key_projection.weight": torch.zeros(2, 2),
+    }
+
+    def pooled_by(pool: nn.Module, x: Tensor) -> Tensor:
+        return pool(x.mean(dim=1, keepdim=True), x, x)[0][:, 0]
+
+    def text(ids: Tensor) -> Tensor:
+        tokens, sentences, start = states(ids)[-1][0], [], 1
+        for place in range(1, len(ids) - 1):
+            if WORDS[ids[place]] == ".":
+                sentences.append(tokens[start : place + 1].amax(dim=0))
+                start = place + 1
+        return report(pooled_by(report_pool, torch.stack(sentences)[None]))
+
+    def embed(x: Tensor) -> Tensor:
+        return image(pooled_by(image_pool, last(x).flatten(2).transpose(1, 2)))
+
+    return Pair(weights, embed, text, "resnet18")
+
+
 def biomedclip() -> Pair:
     network = vit()
     proj = nn.Sequential(nn.Linear(WIDTH, 56, bias=False), nn.GELU(), nn.Linear(56, DIM, bias=False))
@@ -293,6 +338,7 @@ def clip(words: int) -> Pair:
 
 PAIRS: dict[str, Callable[[], Pair]] = {
     "prior_model": prior_model,
+    "lovt": lovt,
     "mgca_resnet": lambda: mgca("img_encoder_q", "text_encoder_q", False),
     "mgca_vit": lambda: mgca("img_encoder_q", "text_encoder_q", True),
     "convirt_mgca": lambda: mgca("img_encoder", "text_encoder", False),
