@@ -182,7 +182,7 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
         max_tokens=256,
     ),
     "lovt": TextLayout(
-        source="philip-mueller/lovt, src/models/{text,components,pretraining} and configs/experiment/LoVT_100",
+        source="philip-mueller/lovt, src/models/{text,components,pretraining}, configs/experiment/LoVT_100",
         trunk="model_b.encoder.language_model.",
         pool="average_query",
         text_head=_lovt_head("model_b"),
