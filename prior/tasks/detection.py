@@ -44,7 +44,10 @@ HEADS: dict[str, Callable[[Sequence[int], Sequence[int], int, dict[str, Any]], D
 # What the other knobs must say beside a head and an image set, which decide it.
 OF_HEAD: dict[str, dict[str, Collection[Any]]] = {
     "fcos": {"loss": ["focal + GIoU + centerness"], "threshold": ["none"]},
-    "yolo": {"loss": ["squared error + cross-entropy"], "threshold": ["confidence of the head"]},
+    "yolo": {
+        "loss": ["cross-entropy + squared error of every level"],
+        "threshold": ["confidence of the head"],
+    },
 }
 NEGATIVES = {"all": "images without boxes", POSITIVES_ONLY: "none"}
 BOX = ["x_min", "y_min", "x_max", "y_max"]

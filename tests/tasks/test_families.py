@@ -265,7 +265,7 @@ def test_an_unknown_knob_or_value_is_told_with_all_names(task):
         ("segmentation", "frozen", "metrics", ["dice_pooled", "hausdorff"], '"dice_image_all"'),
         ("detection", "frozen", "head_name", "detr", '"fcos", "yolo"'),
         ("detection", "frozen", "augmentation", {"crop": [0.8, 1]}, "{}"),
-        ("detection", "frozen", "loss", "squared error + cross-entropy", '"focal'),
+        ("detection", "frozen", "loss", "cross-entropy + squared error of every level", '"focal'),
         ("detection", "frozen", "negatives", "none", '"images without boxes"'),
         ("classification", "linear", "uncertain", {"default": "maybe"}, '"present", "absent", "drop"'),
         ("classification", "finetune", "selection", "accuracy", '"macro AUROC", "validation loss"'),
