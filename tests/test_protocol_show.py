@@ -26,6 +26,10 @@ def test_the_page_on_protocols_names_every_knob() -> None:
     assert sorted(knob for knob in stated if f"`{knob}`" not in table) == []
 
 
+def test_strict_has_every_setting_of_its_laptop_size() -> None:
+    assert set(settings("strict_small")) <= set(settings("strict"))
+
+
 def test_a_task_shows_all_its_settings() -> None:
     text = show("strict_small", "classification")
     assert [line for line in text.splitlines() if line.startswith("## ")] == [

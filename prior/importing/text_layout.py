@@ -30,6 +30,8 @@ class TextLayout:
         text_head: projection of the text; without layers, the pooled tokens are the embedding.
         image_pool: of the positions.
         image_head: projection of the image.
+        appended: name of a parameter whose values are further channels that the second layer of `image_head`
+            reads at every position.
         image_attention: prefix of the attention pool of an image.
         sentence_attention: prefix of the attention pool of sentences.
         prototypes: name of the prototypes of `sentences`.
@@ -46,10 +48,11 @@ class TextLayout:
     unused: tuple[str, ...] = (r"pooler\.",)
     token_types: bool = True
     hidden_states: tuple[int, ...] = LAST
-    pool: Literal["first", "last", "mean", "sentences"]
+    pool: Literal["first", "last", "mean", "sentences", "average_query"]
     text_head: Head = ()
-    image_pool: Literal["mean", "first", "projected", "attention"]
+    image_pool: Literal["mean", "first", "projected", "attention", "average_query"]
     image_head: Head
+    appended: str = ""
     image_attention: str = ""
     sentence_attention: str = ""
     prototypes: str = ""
@@ -86,6 +89,16 @@ def _mgca(image: str, text: str, image_pool: Literal["mean", "first"]) -> TextLa
     )
 
 
+def _lovt_head(side: str) -> Head:
+    place = f"{side}.project_global"
+    return (
+        ("linear", f"{place}.projection_before"),
+        ("batch_norm", f"{place}.norm"),
+        ("relu", ""),
+        ("linear", f"{place}.projection_after"),
+    )
+
+
 def _medclip(image_head: str) -> TextLayout:
     return TextLayout(
         source="RyanWangZf/MedCLIP, medclip/modeling_medclip.py",
@@ -96,6 +109,34 @@ def _medclip(image_head: str) -> TextLayout:
         image_pool="mean",
         image_head=(("linear", image_head),),
         max_tokens=77,
+    )
+
+
+def _biovil(first: Head, appended: str = "") -> TextLayout:
+    return TextLayout(
+        source="microsoft/hi-ml, hi-ml-multimodal/src/health_multimodal/{image,text}/model",
+        trunk="bert.",
+        pool="first",
+        text_head=(
+            ("linear", "cls_projection_head.dense_to_hidden"),
+            ("gelu", ""),
+            ("layer_norm", "cls_projection_head.LayerNorm"),
+            ("linear", "cls_projection_head.dense_to_output"),
+        ),
+        image_pool="projected",
+        image_head=(
+            *first,
+            ("linear", "projector.model.0"),
+            ("batch_norm", "projector.model.1"),
+            ("relu", ""),
+            ("linear", "projector.model.3"),
+        ),
+        appended=appended,
+        whole=("projector.",),
+        max_tokens=512,
+        own_file=True,
+        # The head of masked words.
+        others=(r"cls\.",),
     )
 
 
@@ -140,6 +181,18 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
         prototypes="sentence_bank.embed.weight",
         max_tokens=256,
     ),
+    "lovt": TextLayout(
+        source="philip-mueller/lovt, src/models/{text,components,pretraining}, configs/experiment/LoVT_100",
+        trunk="model_b.encoder.language_model.",
+        pool="average_query",
+        text_head=_lovt_head("model_b"),
+        image_pool="average_query",
+        image_head=_lovt_head("model_a"),
+        image_attention="model_a.encoder.global_aggregator.attention",
+        sentence_attention="model_b.encoder.global_aggregator.attention",
+        whole=("model_a.project_global.", "model_b.project_global."),
+        max_tokens=512,
+    ),
     "mgca_resnet": _mgca("img_encoder_q", "text_encoder_q", "mean"),
     "mgca_vit": _mgca("img_encoder_q", "text_encoder_q", "first"),
     "convirt_mgca": _mgca("img_encoder", "text_encoder", "mean"),
@@ -158,29 +211,9 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
     "medclip_vit": _medclip("vision_model.projection_head"),
     "cxr_clip_resnet": _cxr_clip("mean"),
     "cxr_clip_swin": _cxr_clip("first"),
-    "biovil": TextLayout(
-        source="microsoft/hi-ml, hi-ml-multimodal/src/health_multimodal/{image,text}/model",
-        trunk="bert.",
-        pool="first",
-        text_head=(
-            ("linear", "cls_projection_head.dense_to_hidden"),
-            ("gelu", ""),
-            ("layer_norm", "cls_projection_head.LayerNorm"),
-            ("linear", "cls_projection_head.dense_to_output"),
-        ),
-        image_pool="projected",
-        image_head=(
-            ("linear", "projector.model.0"),
-            ("batch_norm", "projector.model.1"),
-            ("relu", ""),
-            ("linear", "projector.model.3"),
-        ),
-        whole=("projector.",),
-        max_tokens=512,
-        own_file=True,
-        # The head of masked words.
-        others=(r"cls\.",),
-    ),
+    "biovil": _biovil(()),
+    # Without an earlier image, half of what is projected is one learned vector.
+    "biovil_t": _biovil((("linear", "encoder.backbone_to_vit"),), "encoder.missing_previous_emb"),
     "chexzero": _CLIP,
     "clip": _CLIP,
     "biomedclip": TextLayout(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import ceil
 
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from prior.encoders.image import ImageEncoder
@@ -16,11 +15,11 @@ from prior.importing.encoder import differences, recognised, some
 from prior.importing.layout import Layout
 from prior.importing.names import by_rules, split
 from prior.importing.text_layout import TEXT_LAYOUTS, Head, TextLayout
+from prior.importing.text_pools import attention_pool, average_query_pool, weight_of
 from prior.methods.imported_pair import HeadLayer, ImportedPair, PairSettings
 
 # Every BERT and CLIP of the layouts has heads of this width.
 HEAD_WIDTH = 64
-POOL_NAMES = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "c_proj": "output"}
 WORDS = {"bert": "embeddings.word_embeddings.weight", "clip": "embeddings.token_embedding.weight"}
 POSITIONS = {"bert": "embeddings.position_embeddings.weight", "clip": "embeddings.position_embedding.weight"}
 TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
@@ -79,7 +78,7 @@ def import_text(
         )
     if own is not None and not facts.own_file:
         raise InputError(f"{recognised(layout)} its text encoder is in the same file; drop `text_checkpoint`")
-    every = {**weights, **(own or {})}
+    every = _folded({**weights, **(own or {})}, facts, layout)
     tower = _tower(weights if own is None else own, facts, layout)
     config = _config(tower, facts, layout)
     positions = POSITIONS[facts.tower]
@@ -92,10 +91,14 @@ def import_text(
     regions = prototypes = 0
     if facts.image_pool == "attention":
         regions = ceil(encoder.config.input_size / encoder.config.output_stride) ** 2
-        state |= _attention(every, facts.image_attention, "image_pool", regions, layout)
+        state |= attention_pool(every, facts.image_attention, "image_pool", regions, layout)
+    if facts.image_pool == "average_query":
+        state |= average_query_pool(every, facts.image_attention, "image_pool", layout)
+    if facts.pool == "average_query":
+        state |= average_query_pool(every, facts.sentence_attention, "sentence_pool", layout)
     if facts.pool == "sentences":
-        state |= _attention(every, facts.sentence_attention, "sentence_pool", 0, layout)
-        state["prototypes"] = _weight(every, facts.prototypes, layout)
+        state |= attention_pool(every, facts.sentence_attention, "sentence_pool", 0, layout)
+        state["prototypes"] = weight_of(every, facts.prototypes, layout)
         prototypes = len(state["prototypes"])
     settings = PairSettings(
         tower=facts.tower,
@@ -161,6 +164,26 @@ def _config(tower: Mapping[str, Tensor], facts: TextLayout, layout: Layout) -> T
     )
 
 
+def _folded(file: Mapping[str, Tensor], facts: TextLayout, layout: Layout) -> Mapping[str, Tensor]:
+    """Turn channels that are the same for every image into a bias of the layer that reads them."""
+    if not facts.appended:
+        return file
+    (_, before), (_, reading) = facts.image_head[:2]
+    constant = weight_of(file, facts.appended, layout).flatten()
+    weight = weight_of(file, f"{reading}.weight", layout).flatten(1)
+    own = len(weight_of(file, f"{before}.weight", layout))
+    if weight.shape[1] != own + len(constant):
+        raise InputError(
+            f"{recognised(layout)} {reading}.weight reads {weight.shape[1]} channels, of which {before} "
+            f"gives {own} and {facts.appended} {len(constant)}"
+        )
+    return {
+        **file,
+        f"{reading}.weight": weight[:, :own],
+        f"{reading}.bias": file.get(f"{reading}.bias", 0) + weight[:, own:] @ constant,
+    }
+
+
 def _head(
     file: Mapping[str, Tensor], head: Head, target: str, layout: Layout
 ) -> tuple[list[HeadLayer], dict[str, Tensor]]:
@@ -173,7 +196,7 @@ def _head(
             layers.append(HeadLayer(kind=kind))
         elif kind == "linear" or kind == "matrix":
             # A convolution of one pixel is a linear map.
-            weight = _weight(file, name if kind == "matrix" else f"{name}.weight", layout).flatten(1)
+            weight = weight_of(file, name if kind == "matrix" else f"{name}.weight", layout).flatten(1)
             weight = weight.T if kind == "matrix" else weight
             bias = file.get(f"{name}.bias")
             state |= {f"{own}weight": weight} | ({} if bias is None else {f"{own}bias": bias})
@@ -183,26 +206,10 @@ def _head(
             names = ["running_mean", "running_var"] if kind == "batch_norm" else ["weight", "bias"]
             affine = f"{name}.weight" in file
             names = list(dict.fromkeys([*names, *(["weight", "bias"] if affine else [])]))
-            state |= {f"{own}{part}": _weight(file, f"{name}.{part}", layout) for part in names}
+            state |= {f"{own}{part}": weight_of(file, f"{name}.{part}", layout) for part in names}
             width = len(state[f"{own}{names[0]}"])
             layers.append(HeadLayer(kind=kind, inputs=width, outputs=width, weights=affine))
     return layers, state
-
-
-def _attention(
-    file: Mapping[str, Tensor], prefix: str, target: str, regions: int, layout: Layout
-) -> dict[str, Tensor]:
-    """Return the weights of an attention pool, with its positions on `regions` regions if there are any."""
-    state = {
-        f"{target}.{ours}.{part}": _weight(file, f"{prefix}.{theirs}.{part}", layout)
-        for theirs, ours in POOL_NAMES.items()
-        for part in ("weight", "bias")
-    }
-    if regions:
-        positions = _weight(file, f"{prefix}.positional_embedding", layout)
-        side = round(regions**0.5)
-        state[f"{target}.positions"] = resample_abs_pos_embed(positions[None], [side, side])[0]
-    return state
 
 
 def _check_whole(file: Mapping[str, Tensor], facts: TextLayout, used: Iterable[str], layout: Layout) -> None:
@@ -223,12 +230,6 @@ def _load(method: ImportedPair, state: dict[str, Tensor], layout: Layout) -> Non
     if problems:
         raise InputError(f"{recognised(layout)} its text side does not fit: {'; '.join(problems)}")
     method.load_state_dict(state, strict=True)
-
-
-def _weight(file: Mapping[str, Tensor], name: str, layout: Layout) -> Tensor:
-    if name not in file:
-        raise InputError(f"{recognised(layout)} its text side lacks the weight {name}")
-    return file[name]
 
 
 def _refuse(names: list[str], what: str, layout: Layout) -> None:

@@ -21,6 +21,7 @@ from prior.methods.base import (
     Stage,
     sentence_means,
 )
+from prior.methods.lovt_layers import AverageQueryPool, sentence_maxima
 from prior.methods.pooling import AttentionPool
 from prior.objectives.prototypes import mix_prototypes, prototype_logits
 
@@ -56,9 +57,11 @@ class PairSettings(BaseModel):
         tower: `bert`, or `clip`, whose tokens see those before them only.
         hidden_states: outputs of the text encoder that are averaged; 0 is the embedding layer's, -1 the last.
         pool: of the tokens, before the projection: the `first` or `last` real one or the `mean` of the real
-            ones; or `sentences`: means of projected tokens, mixtures of prototypes, attention pool (PRIOR).
+            ones; `sentences`: means of projected tokens, mixtures of prototypes, attention pool (PRIOR); or
+            `average_query`: maxima of the tokens of each sentence, pool whose query is their mean (LoVT).
         image_pool: `mean` of the last map or the `first` of all positions, class token included, before the
-            projection; `projected`: mean of the projected regions; `attention`: pool with positions, before.
+            projection; `projected`: mean of the projected regions; `attention`: pool with positions, before;
+            `average_query`: LoVT's pool, before.
         regions: number of regions whose positions the attention pool knows.
         prototypes: number of prototypes of `sentences`.
         image_head: projection of the image.
@@ -69,8 +72,8 @@ class PairSettings(BaseModel):
 
     tower: Literal["bert", "clip"] = "bert"
     hidden_states: list[int] = [-1]
-    pool: Literal["first", "last", "mean", "sentences"]
-    image_pool: Literal["mean", "first", "projected", "attention"]
+    pool: Literal["first", "last", "mean", "sentences", "average_query"]
+    image_pool: Literal["mean", "first", "projected", "attention", "average_query"]
     regions: int = Field(default=0, ge=0)
     prototypes: int = Field(default=0, ge=0)
     image_head: list[HeadLayer]
@@ -132,7 +135,11 @@ class ImportedPair(Method):
         self.image_head, self.text_head = _head(settings.image_head), _head(settings.text_head)
         if settings.image_pool == "attention":
             width = self.image_encoder.last_channels
-            self.image_pool = AttentionPool(width, POOL_HEADS, settings.regions)
+            self.image_pool: nn.Module = AttentionPool(width, POOL_HEADS, settings.regions)
+        if settings.image_pool == "average_query":
+            self.image_pool = AverageQueryPool(self.image_encoder.last_channels, POOL_HEADS)
+        if settings.pool == "average_query":
+            self.sentence_pool: nn.Module = AverageQueryPool(self.text_encoder.width, POOL_HEADS)
         if settings.pool == "sentences":
             width = settings.text_head[-1].outputs
             self.prototypes = nn.Parameter(torch.zeros(settings.prototypes, width))
@@ -144,6 +151,9 @@ class ImportedPair(Method):
         regions = positions[:, prefix:]
         if self.settings.image_pool == "attention":
             return ImageFeatures(self.image_head(self.image_pool(regions)), regions, grid)
+        if self.settings.image_pool == "average_query":
+            every = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+            return ImageFeatures(self.image_head(self.image_pool(regions, every)[0]), regions, grid)
         local = self.image_head(regions.flatten(0, 1)).unflatten(0, regions.shape[:2])
         if self.settings.image_pool == "projected":
             return ImageFeatures(local.mean(dim=1), local, grid)
@@ -161,6 +171,9 @@ class ImportedPair(Method):
             )
             sentences = mixed.masked_fill(~mask.unsqueeze(2), 0.0)
             global_ = self.sentence_pool(sentences, mask)
+        elif self.settings.pool == "average_query":
+            maxima, _ = sentence_maxima(features, tokens.sentence, tokens.n_sentences)
+            global_ = self.text_head(self.sentence_pool(maxima, mask)[0])
         else:
             global_ = self.text_head(self._pooled(features, tokens.mask))
         return ReportFeatures(global_, sentences, mask, projected, tokens.mask)
@@ -176,7 +189,7 @@ class ImportedPair(Method):
 
     def heat_maps(self, images: ImageFeatures, reports: ReportFeatures) -> Tensor | None:
         """Return the cosine of each region with the phrase; None where no mean of regions met the texts."""
-        if self.settings.image_pool in ("first", "attention"):
+        if self.settings.image_pool in ("first", "attention", "average_query"):
             return None
         return super().heat_maps(images, reports)
 

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from prior.metrics.arrays import Bools, Floats, Ints
 from prior.metrics.cell import CellMetrics, Key, unit_numbers, units
-from prior.metrics.froc import find_points, froc
+from prior.metrics.froc import Points, find_in_shapes, find_points, froc
 
 THRESHOLDS = np.round(np.arange(0.40, 0.951, 0.05), 2)
 AVERAGES = {"map_40_75": slice(0, 8), "map_50_95": slice(2, 12), "ap_50": slice(2, 3)}
@@ -24,6 +24,12 @@ IMAGE_SETS: dict[str, Callable[[Bools, Bools], Bools]] = {
     "map_40_75_positive": lambda true, predicted: true,
     # MGCA: images with a true box and a prediction; neither a missed image nor an alarm on a normal costs.
     "map_40_75_mgca": lambda true, predicted: true & predicted,
+}
+# Computed where a protocol asks for them, by what holds the centre of a hit: a true box, or a true shape.
+SHAPE_FROC = "froc_shape"
+FROC: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Points]] = {
+    "froc": find_points,
+    SHAPE_FROC: find_in_shapes,
 }
 MAX_BOXES = 100
 RECALL_POINTS = 101
@@ -156,15 +162,15 @@ def detection_metrics(frame: pd.DataFrame, asked: Collection[str] = ()) -> CellM
 
     Args:
         frame: rows of `kind` image (every test image once), truth (a true box) and prediction (a box with
-            `score`), boxes in store pixels.
-        asked: names of metrics; those of `IMAGE_SETS` and `froc` are computed only if they are among them.
+            `score`), boxes in store pixels; for `froc_shape` with the columns of `find_in_shapes`.
+        asked: names of metrics; those of `IMAGE_SETS` and `FROC` are computed only if they are among them.
     """
     table = units(frame)
     matched = match_images(frame, table)
     positive = matched.truths > 0
     predicted = np.bincount(matched.image, minlength=len(table)) > 0
     sets = {name: chosen(positive, predicted) for name, chosen in IMAGE_SETS.items() if name in asked}
-    points = find_points(frame, table) if "froc" in asked else None
+    points = {name: find(frame, table) for name, find in FROC.items() if name in asked}
 
     def compute(weights: Floats) -> dict[Key, Floats]:
         precisions = average_precisions(matched, weights)
@@ -172,13 +178,12 @@ def detection_metrics(frame: pd.DataFrame, asked: Collection[str] = ()) -> CellM
         for name, chosen in sets.items():
             part = average_precisions(matched, weights * chosen)
             values[name, ""] = part[AVERAGES["map_40_75"]].mean(axis=0)
-        return values if points is None else {**values, ("froc", ""): froc(points, weights)}
+        return values | {(name, ""): froc(of, weights) for name, of in points.items()}
 
     def nothing(weights: Floats) -> dict[Key, Floats]:
         value = np.where(weights @ matched.truths.astype(weights.dtype) > 0, 0.0, np.nan)
         undefined = np.full_like(value, np.nan)
-        others = [*sets, *(["froc"] if points is not None else [])]
-        some = {(name, ""): undefined if name == "map_40_75_mgca" else value for name in others}
+        some = {(name, ""): undefined if name == "map_40_75_mgca" else value for name in [*sets, *points]}
         return {(name, ""): value for name in AVERAGES} | some
 
     return CellMetrics(

@@ -1,9 +1,11 @@
-"""Free-response ROC (Object-CXR's challenge, LoVT's hits): sensitivity at rates of false alarms per image.
+"""Free-response ROC: sensitivity at rates of false alarms per image, with two meanings of a hit.
 
-A true box is found by the first prediction whose centre lies in it; a prediction in no true box is a false
-alarm. Both are decided inside an image, so a resample of images only changes how often they count.
+A true object is found by the first prediction whose centre lies in it; a prediction in no object is a false
+alarm. The object is its box (LoVT), or its shape: rectangle, ellipse or polygon (Object-CXR's challenge).
+Both are decided inside an image, so a resample of images only changes how often they count.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +26,9 @@ class Points:
     Attributes:
         image: unit number of each prediction [n].
         ends: positions of the last prediction of each score; equal scores enter together.
-        found: true boxes that it is the first to find [n].
-        alarm: whether it lies in no true box [n].
-        truths: number of true boxes of each image [images].
+        found: true objects that it is the first to find [n].
+        alarm: whether it lies in no true object [n].
+        truths: number of true objects of each image [images].
     """
 
     image: Ints
@@ -44,26 +46,62 @@ def inside(boxes: Floats, truths: Floats) -> Bools:
 
 
 def find_points(frame: pd.DataFrame, table: pd.DataFrame) -> Points:
-    """Decide inside every image of `table` what predictions find.
+    """Decide inside every image of `table` which true boxes hold the centres of predictions.
 
     Args:
         frame: rows of `kind` truth and prediction (with `score`), boxes in store pixels.
         table: of `units`.
     """
-    predicted = frame[frame["kind"] == "prediction"].sort_values("score", ascending=False, kind="stable")
-    image = unit_numbers(predicted["image_id"], table)
+    predicted = _by_score(frame)
     boxes = predicted[CORNERS].to_numpy(float)
-    found, alarm = np.zeros(len(predicted), dtype=np.int64), np.ones(len(predicted), dtype=bool)
     true = frame[frame["kind"] == "truth"]
-    owner = unit_numbers(true["image_id"], table)
-    for unit in np.unique(owner):
+    owner, corners = unit_numbers(true["image_id"], table), true[CORNERS].to_numpy(float)
+    truths = np.bincount(owner, minlength=len(table))
+    return _points(predicted, table, truths, lambda unit, rows: inside(boxes[rows], corners[owner == unit]))
+
+
+def find_in_shapes(frame: pd.DataFrame, table: pd.DataFrame) -> Points:
+    """Count inside every image of `table` which true shapes hold the centres of predictions.
+
+    Args:
+        frame: rows of `kind` image with `n_shapes` (true shapes of the image) and prediction with `score` and
+            `shapes` (list of the numbers, below `n_shapes`, of the shapes that hold its centre).
+        table: of `units`.
+    """
+    predicted = _by_score(frame)
+    lists = predicted["shapes"].tolist()
+    images = frame[frame["kind"] == "image"]
+    truths = np.zeros(len(table), dtype=np.int64)
+    truths[unit_numbers(images["image_id"], table)] = images["n_shapes"].to_numpy(np.int64)
+
+    def hits(unit: int, rows: Ints) -> Bools:
+        found = np.zeros((len(rows), truths[unit]), dtype=bool)
+        for place, row in enumerate(rows):
+            found[place, np.asarray(lists[row], dtype=np.int64)] = True
+        return found
+
+    return _points(predicted, table, truths, hits)
+
+
+def _by_score(frame: pd.DataFrame) -> pd.DataFrame:
+    predicted = frame[frame["kind"] == "prediction"]
+    return predicted.sort_values("score", ascending=False, kind="stable")
+
+
+def _points(
+    predicted: pd.DataFrame, table: pd.DataFrame, truths: Ints, hits: Callable[[int, Ints], Bools]
+) -> Points:
+    """Sort out predictions of falling score; `hits` tells of an image's rows [k] which truths they hit."""
+    image = unit_numbers(predicted["image_id"], table)
+    found, alarm = np.zeros(len(predicted), dtype=np.int64), np.ones(len(predicted), dtype=bool)
+    for unit in np.flatnonzero(truths):
         rows = np.flatnonzero(image == unit)
-        hit = inside(boxes[rows], true[CORNERS].to_numpy(float)[owner == unit])
+        hit = hits(int(unit), rows)
         first = hit & (np.cumsum(hit, axis=0) == 1)
         found[rows], alarm[rows] = first.sum(axis=1), ~hit.any(axis=1)
     scores = predicted["score"].to_numpy(float)
     ends = np.unique(np.searchsorted(-scores, -scores, side="right") - 1)
-    return Points(image, ends, found, alarm, np.bincount(owner, minlength=len(table)))
+    return Points(image, ends, found, alarm, truths)
 
 
 def froc(points: Points, weights: Floats) -> Floats:
@@ -74,7 +112,7 @@ def froc(points: Points, weights: Floats) -> Floats:
         weights: integer weight of each image in each resample [B, images].
 
     Returns:
-        [B]; NaN where a resample has no true box.
+        [B]; NaN where a resample has no true object.
     """
     step = max(1, CHUNK_ELEMENTS // max(1, len(points.image)))
     return np.concatenate([_froc(points, weights[k : k + step]) for k in range(0, len(weights), step)])

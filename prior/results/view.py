@@ -58,6 +58,7 @@ METRIC_TITLES = {
     "map_50_95": "mAP, IoU .50–.95",
     "ap_50": "AP, IoU .50",
     "froc": "FROC, mean sensitivity",
+    "froc_shape": "FROC, mean sensitivity, hits in the shape",
     "pointing_game": "Pointing game",
     "cnr": "Contrast-to-noise ratio",
     "cnr_signed": "Contrast-to-noise ratio, signed",

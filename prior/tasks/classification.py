@@ -31,6 +31,7 @@ from prior.tasks.finetune import search
 from prior.tasks.labels import VALUE, finding_names, label_matrix, long_predictions
 from prior.tasks.linear_head import EXCLUSIVE, LOSSES, SELECTION, ClassificationJob
 from prior.tasks.linear_probe import both_classes
+from prior.tasks.native import NATIVE, native_features
 from prior.tasks.probe import probe_features, probed
 
 LOGISTIC, LINEAR = "logistic", "linear"
@@ -67,7 +68,16 @@ def evaluate(
             f"{data.root}/labels.parquet has {', '.join(findings)} of the classes {', '.join(wanted or [])} "
             f"that protocol {protocol.family} tells apart; choose a version of the dataset that has all"
         )
-    seen = probe_features(data, protocol, features) if protocol["head_name"] == LOGISTIC else None
+    if protocol["feature"] == NATIVE:
+        seen = native_features(bundle, data.pixels(bundle.info.image.input_size, protocol["fit"]))
+        if seen is None:
+            reason = (
+                "the encoder has no class token and no attention pool: the mean of its last map is linear"
+            )
+            yield from ((cell, omitted(reason)) for cell in cells)
+            return
+    else:
+        seen = probe_features(data, protocol, features) if protocol["head_name"] == LOGISTIC else None
     for cell in cells:
         train = training_images(data, protocol, cell)
         labels = label_matrix(data, train["image_id"], findings, protocol)
@@ -152,7 +162,7 @@ CHOICES: dict[str, dict[str, Collection[Any]]] = {
     LOGISTIC: {
         **SHARED,
         "frozen": [True],
-        "feature": ["mean of the last map", "metadata"],
+        "feature": ["mean of the last map", NATIVE, "metadata"],
         "standardise": ["z-score over all training images without labels"],
         "loss": ["binary cross-entropy"],
         "selection": ["macro AUROC"],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prior.data.prepared import PreparedDataset
 from prior.encoders.bundle import Bundle
-from prior.metrics.detection import AVERAGES, IMAGE_SETS, detection_metrics
+from prior.metrics.detection import AVERAGES, FROC, IMAGE_SETS, SHAPE_FROC, detection_metrics
 from prior.protocols import Protocol
 from prior.tasks import dense
 from prior.tasks.base import (
@@ -32,6 +32,7 @@ from prior.tasks.detector import Detector
 from prior.tasks.features import Features
 from prior.tasks.finetune import Job, search
 from prior.tasks.maps import Rows
+from prior.tasks.shapes import with_shapes
 from prior.tasks.yolo import YoloDetector
 from prior.training.precision import autocast
 
@@ -43,7 +44,10 @@ HEADS: dict[str, Callable[[Sequence[int], Sequence[int], int, dict[str, Any]], D
 # What the other knobs must say beside a head and an image set, which decide it.
 OF_HEAD: dict[str, dict[str, Collection[Any]]] = {
     "fcos": {"loss": ["focal + GIoU + centerness"], "threshold": ["none"]},
-    "yolo": {"loss": ["squared error + cross-entropy"], "threshold": ["confidence of the head"]},
+    "yolo": {
+        "loss": ["cross-entropy + squared error of every level"],
+        "threshold": ["confidence of the head"],
+    },
 }
 NEGATIVES = {"all": "images without boxes", POSITIVES_ONLY: "none"}
 BOX = ["x_min", "y_min", "x_max", "y_max"]
@@ -153,7 +157,7 @@ CHOICES: dict[str, Collection[Any]] = {
     "threshold": [threshold for of in OF_HEAD.values() for threshold in of["threshold"]],
     "selection": SELECTION,
     "augmentation": [{}],
-    "metrics": [*AVERAGES, *IMAGE_SETS, "froc"],
+    "metrics": [*AVERAGES, *IMAGE_SETS, *FROC],
 }
 READ = dense.READ | {"head"}
 
@@ -179,6 +183,8 @@ def evaluate(
     features: Features | None = None,
 ) -> Iterator[tuple[Cell, CellResult]]:
     """Yield per cell every predicted box, every true box and every test image, in store pixels.
+
+    Where the protocol asks for FROC of shapes, with what `with_shapes` adds.
 
     Args:
         bundle: encoder.
@@ -214,6 +220,8 @@ def evaluate(
         job, selected = search(build, data, protocol, cell, work)
         test = test_images(data, protocol, cell)
         frame = prediction_rows(test, boxes, job.detect(test["row"].to_numpy(np.int64)))
+        if SHAPE_FROC in protocol["metrics"]:
+            frame = with_shapes(frame, data, bundle.info.image.input_size, protocol["fit"])
         yield cell, CellResult(frame, {**info, "n_test": len(test), "selected": selected})
 
 

@@ -117,29 +117,39 @@ class PromptScorer:
         """
         both = self.difference and not positive_only
         sides = ["positive", "negative"] if both else ["positive"]
-        found = self._similarities(rows, [prompts[finding][side] for side in sides for finding in findings])
+        groups = [prompts[finding][side] for side in sides for finding in findings]
+        found = self._similarities(rows, groups)
         if not set(self.weights) <= set(found):
             return None
         total = np.zeros((len(rows), len(findings)))
-        for name, weight in self.weights.items():
-            scaled = self.scale.get(name, 1.0) * found[name]
-            parts = [self.each(part) for part in np.split(scaled, len(sides), axis=1)]
+        for weight, similarity in self._fused(found):
+            pooled = self._pooled(similarity, groups)
+            parts = [self.each(part) for part in np.split(pooled, len(sides), axis=1)]
             total += weight * (parts[0] - parts[1] if both else parts[0])
         return self.total(total)
 
+    def _fused(self, found: Mapping[str, Floats]) -> list[tuple[float, Floats]]:
+        """Return weighted similarities; unless each is normalised by itself, they are added first."""
+        scaled = [(w, self.scale.get(name, 1.0) * found[name]) for name, w in self.weights.items()]
+        if self.each is not unchanged:
+            return scaled
+        # As in GLoRIA's release, the best prompt is the one of the best sum.
+        return [(1.0, np.sum([weight * similarity for weight, similarity in scaled], axis=0))]
+
     def _similarities(self, rows: NDArray[np.int64], groups: Sequence[Sequence[str]]) -> dict[str, Floats]:
-        """Return each similarity pooled over phrasings, [n, groups]."""
-        if self.pool is None:
-            images = self.embedder.images(self.pixels, rows)
-            return {"global": (images @ mean_embeddings(self.embedder, groups).T).numpy().astype(np.float64)}
-        texts = [text for group in groups for text in group]
-        owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-        found = self._pairwise(rows, texts)
+        """Return similarities to each phrasing, [n, phrasings], or to the mean of each group, [n, groups]."""
+        if self.pool is not None:
+            return self._pairwise(rows, [text for group in groups for text in group])
+        images = self.embedder.images(self.pixels, rows)
+        return {"global": (images @ mean_embeddings(self.embedder, groups).T).numpy().astype(np.float64)}
+
+    def _pooled(self, similarity: Floats, groups: Sequence[Sequence[str]]) -> Floats:
+        """Return [n, groups]."""
         pool = self.pool
-        return {
-            name: np.stack([pool(scores[:, owner == k]) for k in range(len(groups))], axis=1)
-            for name, scores in found.items()
-        }
+        if pool is None:
+            return similarity
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        return np.stack([pool(part) for part in np.split(similarity, ends, axis=1)], axis=1)
 
     @torch.inference_mode()
     def _pairwise(self, rows: NDArray[np.int64], texts: Sequence[str]) -> dict[str, Floats]:

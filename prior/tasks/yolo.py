@@ -1,7 +1,8 @@
 """A detector of YOLOv3's form (Redmon and Farhadi, arXiv 1804.02767) on three maps of an encoder, one class.
 
 Every cell of every level predicts, for each of three prior sizes, an offset of the centre, a size, an
-objectness and a class. Where the paper leaves a choice, the docstring says which was made.
+objectness and a class. Targets and losses are those of LoVT's and MGCA's code, which differ from the paper's:
+every level has every box as a target, and each loss is a mean over the cells of a level.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,6 @@ PRIORS = 3
 LEVELS = 3
 NUMBERS = 6
 """Centre offset x and y, log size w and h, objectness, class."""
-START = -4.6
-"""Initial objectness before the sigmoid, 1 %: almost no cell holds an object."""
 
 
 def block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -75,7 +74,7 @@ class Targets:
 
     Attributes:
         objects: [B, priors, rows, columns] whether a true box belongs to this cell and prior.
-        ignored: the same shape; whether objectness is neither asked for nor punished.
+        ignored: the same shape; whether objectness is not punished. A box's own prior may lack this mark.
         values: [B, priors, rows, columns, 4] wanted σ(t_x), σ(t_y), t_w, t_h; zeros without an object.
     """
 
@@ -89,10 +88,10 @@ class Targets:
 def encode(
     boxes: Sequence[Tensor], priors: Tensor, sides: Sequence[tuple[int, int]], size: int, ignore: float
 ) -> list[Targets]:
-    """Give every true box to the prior, of all levels, that overlaps its size best, in the centre's cell.
+    """Give every true box, at every level, to the prior that overlaps its size best, in the centre's cell.
 
-    In the cells of the centre, other priors with an overlap above `ignore` are ignored. Of boxes that meet in
-    one cell and prior, one counts.
+    In the cells of the centre, priors with an overlap above `ignore` are ignored. Of boxes that meet in one
+    cell and prior, one counts.
 
     Args:
         boxes: per image, true boxes [n, 4] (x_min, y_min, x_max, y_max) in pixels.
@@ -108,44 +107,43 @@ def encode(
     )
     true = torch.cat([*boxes, torch.zeros((0, 4), device=device)]).to(device)
     centre, extent = (true[:, :2] + true[:, 2:]) / 2, (true[:, 2:] - true[:, :2]).clamp(min=1e-6)
-    overlap = shape_iou(extent, priors.flatten(0, 1))
-    best = overlap.argmax(dim=1)
     for level, (target, (rows, columns)) in enumerate(zip(targets, sides, strict=True)):
         place = centre * torch.tensor([columns / size, rows / size], device=device)
         limit = torch.tensor([columns - 1, rows - 1], device=device)
         cell = torch.minimum(place.long().clamp(min=0), limit)
+        overlap = shape_iou(extent, priors[level])
+        best = overlap.argmax(dim=1)
         for prior in range(PRIORS):
-            index = level * PRIORS + prior
-            near = overlap[:, index] > ignore
+            near = overlap[:, prior] > ignore
             target.ignored[owner[near], prior, cell[near, 1], cell[near, 0]] = True
-            mine = best == index
+            mine = best == prior
             where = (owner[mine], prior, cell[mine, 1], cell[mine, 0])
             target.objects[where] = True
             wanted = [place[mine] - cell[mine], (extent[mine] / priors[level, prior]).log()]
             target.values[where] = torch.cat(wanted, dim=1)
-        target.ignored &= ~target.objects
     return targets
 
 
 def box_losses(raw: Tensor, target: Targets) -> dict[str, Tensor]:
-    """Return the losses of one level, summed over cells and priors.
+    """Return the losses of one level, each summed and divided by the number of its cells and priors.
 
-    `xy`: squared error of σ(t_x), σ(t_y); `wh`: of t_w, t_h; `object`, `no_object`: cross-entropy of the
-    objectness where an object is and where none is; `class`: cross-entropy of the class where an object is.
+    `xy`: cross-entropy of σ(t_x), σ(t_y) with the offset; `wh`: squared error of t_w, t_h; `object`, `class`:
+    cross-entropy where an object is; `no_object`: of the objectness where it is not ignored. A box whose own
+    prior overlaps no more than `ignore` is thus asked for both, as in LoVT's and MGCA's code.
 
     Args:
         raw: [B, priors, rows, columns, 6].
         target: of the same level.
     """
     found, wanted = raw[target.objects], target.values[target.objects]
-    empty = raw[..., 4][~target.objects & ~target.ignored]
-    return {
-        "xy": (found[:, :2].sigmoid() - wanted[:, :2]).square().sum(),
+    sums = {
+        "xy": F.binary_cross_entropy_with_logits(found[:, :2], wanted[:, :2], reduction="sum"),
         "wh": (found[:, 2:4] - wanted[:, 2:]).square().sum(),
         "object": F.softplus(-found[:, 4]).sum(),
-        "no_object": F.softplus(empty).sum(),
+        "no_object": F.softplus(raw[..., 4][~target.ignored]).sum(),
         "class": F.softplus(-found[:, 5]).sum(),
     }
+    return {name: value / target.objects.numel() for name, value in sums.items()}
 
 
 class YoloDetector(nn.Module):
@@ -194,7 +192,7 @@ class YoloDetector(nn.Module):
         return found[::-1]
 
     def losses(self, maps: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch by name, summed over boxes and cells, averaged over images.
+        """Return the weighted losses of a batch by name, summed over levels.
 
         Args:
             maps: encoder maps.
@@ -206,36 +204,31 @@ class YoloDetector(nn.Module):
         wanted = encode(boxes, self.priors, sides, self.size, self.head["ignore"])
         by_level = [box_losses(raw, target) for raw, target in zip(raws, wanted, strict=True)]
         return {
-            name: weight * torch.stack([level[name] for level in by_level]).sum() / len(boxes)
+            name: weight * torch.stack([level[name] for level in by_level]).sum()
             for name, weight in self.head["weights"].items()
         }
 
     def detect(self, maps: list[Tensor]) -> list[dict[str, Tensor]]:
         """Return per image `boxes` [n, 4] in pixels and descending `scores` [n].
 
-        A box is kept if its objectness is above `confidence`; its score is that times the class probability.
+        A box is kept if its objectness, which is its score, is at least `confidence`.
         """
         raws = self(maps)
         boxes = [
             decode(raw, priors, self.size).flatten(1, 3)
             for raw, priors in zip(raws, self.priors, strict=True)
         ]
-        chances = [raw[..., 4:].sigmoid().flatten(1, 3) for raw in raws]
+        objectness = torch.cat([raw[..., 4].sigmoid().flatten(1) for raw in raws], dim=1)
         corner = corners(torch.cat(boxes, dim=1)).clamp(0, self.size)
-        return [
-            suppress(b, c[:, 0], c.prod(dim=1), self.head)
-            for b, c in zip(corner, torch.cat(chances, dim=1), strict=True)
-        ]
+        return [suppress(b, o, self.head) for b, o in zip(corner, objectness, strict=True)]
 
 
 def _output(width: int) -> nn.Sequential:
-    last = nn.Conv2d(2 * width, PRIORS * NUMBERS, 1)
-    nn.init.constant_(last.bias.detach().view(PRIORS, NUMBERS)[:, 4], START)  # type: ignore[union-attr]
-    return nn.Sequential(block(width, 2 * width, 3), last)
+    return nn.Sequential(block(width, 2 * width, 3), nn.Conv2d(2 * width, PRIORS * NUMBERS, 1))
 
 
-def suppress(boxes: Tensor, objectness: Tensor, scores: Tensor, head: dict[str, Any]) -> dict[str, Tensor]:
+def suppress(boxes: Tensor, objectness: Tensor, head: dict[str, Any]) -> dict[str, Tensor]:
     """Keep confident boxes [n, 4] that no better one overlaps by more than `nms`, `boxes` of them at most."""
-    sure = (objectness > head["confidence"]).nonzero().squeeze(1)
-    kept = sure[nms(boxes[sure], scores[sure], head["nms"])][: head["boxes"]]
-    return {"boxes": boxes[kept], "scores": scores[kept]}
+    sure = (objectness >= head["confidence"]).nonzero().squeeze(1)
+    kept = sure[nms(boxes[sure], objectness[sure], head["nms"])][: head["boxes"]]
+    return {"boxes": boxes[kept], "scores": objectness[kept]}

@@ -142,9 +142,10 @@ def cxr_clip() -> Pair:
     return Pair(weights, lambda x: image(features(x)), lambda ids: text(states(ids)[-1][:, -1]), "resnet18")
 
 
-def biovil() -> Pair:
+def biovil(temporal: bool = False) -> Pair:
     network, last = resnet(), resnet_map(resnet())
-    first, second = nn.Conv2d(512, DIM, 1, bias=False), nn.Conv2d(DIM, DIM, 1)
+    inputs = 2 * 40 if temporal else 512
+    first, second = nn.Conv2d(inputs, DIM, 1, bias=False), nn.Conv2d(DIM, DIM, 1)
     projector = seeded(nn.Sequential(first, nn.BatchNorm2d(DIM), nn.ReLU(), second), 2)
     head = nn.ModuleDict(
         {
@@ -165,7 +166,18 @@ def biovil() -> Pair:
         "cls.predictions.bias": torch.zeros(2),
     }
     weights = {**named("encoder.encoder", network), **named("projector.model", projector)}
-    return Pair(weights, lambda x: projector(last(x)).mean(dim=(2, 3)), text, "resnet18", own=own)
+    if not temporal:
+        return Pair(weights, lambda x: projector(last(x)).mean(dim=(2, 3)), text, "resnet18", own=own)
+    reduce, missing = seeded(nn.Conv2d(512, 40, 1, bias=False), 4), torch.randn(1, 40, 1, 1)
+    weights |= named("encoder.backbone_to_vit", reduce)
+    weights |= {"encoder.missing_previous_emb": missing, "encoder.vit_pooler.blocks.0.x": torch.zeros(2)}
+
+    def embed(x: Tensor) -> Tensor:
+        static = reduce(last(x))
+        fused = torch.cat([static, missing.expand(len(x), -1, *static.shape[2:])], dim=1)
+        return projector(fused).mean(dim=(2, 3))
+
+    return Pair(weights, embed, text, "resnet18", own=own)
 
 
 class Pool(nn.Module):
@@ -219,6 +231,51 @@ def prior_model() -> Pair:
         return image(image_pool(last(x).flatten(2).transpose(1, 2)))
 
     return Pair(weights, embed, text, "resnet18", channels=1, side=224)
+
+
+class Projection(nn.Module):
+    """LoVT's."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.projection_before, self.norm = nn.Linear(inputs, 80), nn.BatchNorm1d(80)
+        self.projection_after = nn.Linear(80, DIM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection_after(F.relu(self.norm(self.projection_before(x))))
+
+
+def lovt() -> Pair:
+    network, last = resnet(), resnet_map(resnet())
+    image_pool = seeded(nn.MultiheadAttention(512, 8, batch_first=True), 2).eval()
+    report_pool = seeded(nn.MultiheadAttention(WIDTH, 8, batch_first=True), 3).eval()
+    image, report = seeded(Projection(512), 4), seeded(Projection(WIDTH), 5)
+    weights = {
+        **trunk(network, "model_a.encoder.feature_extractor.backbone_layers", "fc."),
+        **named("model_a.encoder.global_aggregator.attention", image_pool),
+        **named("model_a.project_global", image),
+        **named("model_b.encoder.language_model", bert()),
+        **named("model_b.encoder.global_aggregator.attention", report_pool),
+        **named("model_b.project_global", report),
+        **{f"model_{side}.project_local.norm.weight": torch.zeros(2) for side in "ab"},
+        "ll_attention.key_projection.weight": torch.zeros(2, 2),
+    }
+
+    def pooled_by(pool: nn.Module, x: Tensor) -> Tensor:
+        return pool(x.mean(dim=1, keepdim=True), x, x)[0][:, 0]
+
+    def text(ids: Tensor) -> Tensor:
+        tokens, sentences, start = states(ids)[-1][0], [], 1
+        for place in range(1, len(ids) - 1):
+            if WORDS[ids[place]] == ".":
+                sentences.append(tokens[start : place + 1].amax(dim=0))
+                start = place + 1
+        return report(pooled_by(report_pool, torch.stack(sentences)[None]))
+
+    def embed(x: Tensor) -> Tensor:
+        return image(pooled_by(image_pool, last(x).flatten(2).transpose(1, 2)))
+
+    return Pair(weights, embed, text, "resnet18")
 
 
 def biomedclip() -> Pair:
@@ -281,6 +338,7 @@ def clip(words: int) -> Pair:
 
 PAIRS: dict[str, Callable[[], Pair]] = {
     "prior_model": prior_model,
+    "lovt": lovt,
     "mgca_resnet": lambda: mgca("img_encoder_q", "text_encoder_q", False),
     "mgca_vit": lambda: mgca("img_encoder_q", "text_encoder_q", True),
     "convirt_mgca": lambda: mgca("img_encoder", "text_encoder", False),
@@ -289,5 +347,6 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "medclip_resnet": medclip,
     "cxr_clip_resnet": cxr_clip,
     "biovil": biovil,
+    "biovil_t": lambda: biovil(temporal=True),
     "biomedclip": biomedclip,
 }

@@ -180,6 +180,16 @@ def test_a_text_side_in_its_own_file():
         imported("gloria", other)
 
 
+def test_what_stands_for_an_earlier_image_must_fit():
+    pair = PAIRS["biovil_t"]()
+    pair.weights["encoder.missing_previous_emb"] = torch.zeros(1, 7, 1, 1)
+    words = (
+        r"projector\.model\.0\.weight reads 80 channels, of which encoder\.backbone_to_vit gives 40 and .* 7"
+    )
+    with pytest.raises(InputError, match=words):
+        imported("biovil_t", pair)
+
+
 def test_texts_are_put_into_lower_case(vocabulary):
     tokenizer = tokenizer_for(str(vocabulary), len(WORDS))
     assert tokenizer.encode("NO Pneumothorax", add_special_tokens=False).tokens == [

@@ -58,6 +58,31 @@ def test_it_is_computed_only_where_a_protocol_asks_for_it() -> None:
     assert ("froc", "") not in detection_metrics(frame, ["map_40_75"]).compute(np.ones((1, 2)))
 
 
+def test_a_shape_in_its_box_decides_where_it_is_asked_for() -> None:
+    """The same predictions: the centre of the second lies in the box of an object, and in no shape."""
+    found = {"a": [(OBJECT, 0.9), ((3, 3, 5, 5), 0.8)], "b": [(ELSEWHERE, 0.7)]}
+    frame = boxes({"a": [OBJECT, (2, 2, 6, 6)]}, found)
+    frame["n_shapes"] = frame["image_id"].map({"a": 2, "b": 0}).where(frame["kind"] == "image")
+    held = iter([[0], [], []])
+    frame["shapes"] = [next(held) if kind == "prediction" else None for kind in frame["kind"]]
+    values = detection_metrics(frame, ["froc", "froc_shape"]).compute(np.ones((1, 2)))
+    # Both objects are found before the first alarm; of shapes one, and the other never.
+    assert values["froc", ""][0] == 1
+    assert values["froc_shape", ""][0] == 0.5
+    nothing = detection_metrics(frame, ["froc_shape"]).baselines["predict_nothing"](np.ones((1, 2)))
+    assert nothing["froc_shape", ""].tolist() == [0.0]
+
+
+def test_a_centre_in_several_shapes_finds_all_and_alarms_in_images_without_any_count() -> None:
+    frame = boxes({}, {"a": [(OBJECT, 0.5)], "b": [(OBJECT, 0.6)]})
+    frame["n_shapes"] = frame["image_id"].map({"a": 3, "b": 0}).where(frame["kind"] == "image")
+    held = iter([[0, 2], []])
+    frame["shapes"] = [next(held) if kind == "prediction" else None for kind in frame["kind"]]
+    values = detection_metrics(frame, ["froc_shape"]).compute(np.ones((1, 2)))
+    # One alarm in two images is allowed at five of the seven rates.
+    assert values["froc_shape", ""][0] == pytest.approx(2 / 3 * 5 / 7)
+
+
 def slow(frame: pd.DataFrame, weights: np.ndarray) -> float:
     """Walk the thresholds downwards and count for each anew."""
     count = dict(zip(sorted(frame["image_id"].unique()), weights, strict=True))

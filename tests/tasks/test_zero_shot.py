@@ -150,6 +150,21 @@ def test_local_similarity_is_added_or_the_cell_omitted(files, tmp_path):
     np.testing.assert_allclose(run(model, data, tmp_path, **local).predictions["score"], 3 * plain, atol=1e-6)
 
 
+def test_the_best_prompt_is_that_of_the_best_sum(files, tmp_path):
+    """GLoRIA's code adds both similarities of an image and a prompt, and then takes the largest."""
+    data = dataset(tmp_path, {"Edema": [1.0, 0.0, 1.0]}, [])
+    model = bundle(tmp_path, IMAGES, WORDS)
+    # The global similarity prefers `wet`, the local one `damp`.
+    model.towers.scores = lambda images, reports: {
+        "global": torch.tensor([[1.0, 0.0]]).expand(len(images.global_), -1),
+        "local": torch.tensor([[0.0, 0.8]]).expand(len(images.global_), -1),
+    }
+    stated = load_protocol("gloria", "zero_shot", "prompts_local").knobs
+    knobs = {name: stated[name] for name in ("pooling", "similarity", "score")}
+    frame = run(model, data, tmp_path, **knobs).predictions
+    np.testing.assert_allclose(frame["score"], 0.5)
+
+
 def test_normalisations_by_hand():
     scores = np.array([[1.0, 5.0], [3.0, 5.0]])
     np.testing.assert_allclose(z_score(scores), [[-1, 0], [1, 0]])
