@@ -1,6 +1,6 @@
 """Which true shapes hold the centres of predicted boxes: a hit of Object-CXR's challenge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def with_shapes(frame: pd.DataFrame, data: PreparedDataset, size: int, fit: str)
 
 
 def shapes_by_image(
-    data: PreparedDataset, image_ids: Sequence[str]
+    data: PreparedDataset, image_ids: Iterable[str]
 ) -> dict[str, list[Callable[[Floats], Bools]]]:
     """Return, of images with an object, a function per object: points (x, y) [n, 2] → held or not [n]."""
     wanted = set(map(str, image_ids))
