@@ -33,23 +33,13 @@ GROUP = [*METHOD_COLUMNS, *SETTING_COLUMNS, "fraction", "finding", "subgroup", "
 DIGITS = 6
 DECIMAL_COLUMNS = [
     *("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p", "p_holm"),
-    "mean_rank",
+    *("mean_rank", "validation"),
 ]
-OMITTED_COLUMNS = [
-    *(
-        "method",
-        "variant",
-        "pretrain_seed",
-        "task",
-        "dataset",
-        "protocol",
-        "setting",
-        "fraction",
-        "seed",
-        "fold",
-    ),
-    "reason",
-]
+PLACE, CELL = ("task", "dataset", "protocol", "setting"), ("fraction", "seed", "fold")
+CELL_COLUMNS = ["method", "variant", "pretrain_seed", *PLACE, *CELL]
+OMITTED_COLUMNS = [*CELL_COLUMNS, "reason"]
+CHOICE_COUNTS = ["step", "head_params"]
+CHOICES = ["c", "learning_rate", "at_grid_edge", "threshold", "validation", *CHOICE_COUNTS]
 RUN_COLUMNS = ["run", "seconds", "commit", "hardware", "versions"]
 
 
@@ -79,7 +69,7 @@ def aggregate(rows: pd.DataFrame, replicates: Floats) -> pd.DataFrame:
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame = frame.copy()
-    for name in frame.columns.intersection(COUNT_COLUMNS):
+    for name in frame.columns.intersection([*COUNT_COLUMNS, *CHOICE_COUNTS]):
         frame[name] = frame[name].astype("Float64").round().astype("Int64")
     decimals = frame.columns.intersection(DECIMAL_COLUMNS)
     frame[decimals] = frame[decimals].astype(float).round(DIGITS)
@@ -110,14 +100,11 @@ def headline_metrics(table: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-def _omitted(info: dict[str, Any]) -> list[dict[str, Any]]:
+def _cells(info: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The cells of one job, each with the columns that name it."""
     bundle = {name: info["bundle"].get(name) for name in ("method", "variant", "pretrain_seed")}
-    place = {name: info.get(name) for name in ("task", "dataset", "protocol", "setting")}
-    cells = [cell for cell in info["cells"] if cell.get("omitted")]
-    keys = ("fraction", "seed", "fold")
-    return [
-        {**bundle, **place, **{k: cell.get(k) for k in keys}, "reason": cell["omitted"]} for cell in cells
-    ]
+    place = {name: info.get(name) for name in PLACE}
+    return [({**bundle, **place, **{key: cell.get(key) for key in CELL}}, cell) for cell in info["cells"]]
 
 
 def _run_row(path: Path) -> dict[str, Any]:
@@ -156,7 +143,8 @@ def collect(
     """Write `results.csv`, `runs.csv`, `omitted.csv`, `metrics.json` and what is compared below `out`.
 
     Comparisons need the resamples, which only this stage reads: `tables/differences.csv`, `tables/best.csv`,
-    `tables/ranks.csv` and `tables/ablations.csv`.
+    `tables/ranks.csv` and `tables/ablations.csv`. `tables/choices.csv` has what every cell chose without a
+    test image, and whether it lies at the edge of its grid.
 
     Args:
         score_files: `scores/<task>/<dataset>/<protocol>-<setting>/<bundle>.parquet`, each with its `.npz`.
@@ -195,8 +183,11 @@ def collect(
     compared |= {"ablations": ablations} if with_ablations else {}
     for name, compare in compared.items():
         _write_csv(compare(rows, replicates), out / "tables" / f"{name}.csv")
-    omitted = [row for path in sorted(prediction_files) for row in _omitted(read_json(path))]
+    cells = [found for path in sorted(prediction_files) for found in _cells(read_json(path))]
+    omitted = [{**place, "reason": cell["omitted"]} for place, cell in cells if cell.get("omitted")]
     _write_csv(pd.DataFrame(omitted, columns=OMITTED_COLUMNS), out / "omitted.csv")
+    chosen = [{**place, **cell["selected"]} for place, cell in cells if cell.get("selected")]
+    _write_csv(pd.DataFrame(chosen, columns=[*CELL_COLUMNS, *CHOICES]), out / "tables" / "choices.csv")
     runs = [_run_row(path) for path in _run_files(prediction_files)]
     _write_csv(pd.DataFrame(runs, columns=RUN_COLUMNS).astype({"seconds": float}), out / "runs.csv")
     write_json(out / "metrics.json", headline_metrics(table.replace({np.nan: None})))

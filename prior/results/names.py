@@ -6,7 +6,7 @@ from typing import Any
 
 COLLECTED = [
     *("results.csv", "runs.csv", "omitted.csv", "metrics.json"),
-    *("tables/differences.csv", "tables/best.csv", "tables/ranks.csv"),
+    *("tables/differences.csv", "tables/best.csv", "tables/ranks.csv", "tables/choices.csv"),
 ]
 SUBGROUPS = "tables/subgroups.csv"
 FIGURES = {

@@ -74,6 +74,8 @@ class DetectionJob(Job):
         protocol: knobs.
     """
 
+    head: Detector | YoloDetector
+
     def __init__(
         self,
         source: DenseSource,
@@ -88,8 +90,8 @@ class DetectionJob(Job):
         self.positive = train["image_id"].isin(list(boxes)).to_numpy(dtype=bool)
         build = HEADS[protocol["head_name"]]
         detector = build(source.maps.channels, source.maps.strides, source.size, protocol["head"])
-        self.maps, self.detector = source.maps, detector.to(self.device)
-        self.model = nn.ModuleList([self.maps, self.detector])
+        self.maps, self.head = source.maps, detector.to(self.device)
+        self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(detector, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])
         self.select = SELECTION[protocol["selection"]]
@@ -105,7 +107,7 @@ class DetectionJob(Job):
     def total(self, images: pd.DataFrame) -> Tensor:
         """Return the sum of the detector's losses over a batch of images."""
         maps = self.maps(images["row"].to_numpy(np.int64))
-        losses = self.detector.losses(maps, self.targets(images))
+        losses = self.head.losses(maps, self.targets(images))
         return torch.stack(list(losses.values())).sum()
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
@@ -136,7 +138,7 @@ class DetectionJob(Job):
     def detect(self, rows: Rows) -> list[dict[str, Tensor]]:
         """Return boxes and scores per store row."""
         parts = in_batches(
-            rows, self.batch, self.precision, self.device, lambda part: self.detector.detect(self.maps(part))
+            rows, self.batch, self.precision, self.device, lambda part: self.head.detect(self.maps(part))
         )
         return [found for part in parts for found in part]
 

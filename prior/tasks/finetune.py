@@ -29,12 +29,14 @@ class Job(ABC):
 
     Attributes:
         model: everything that trains; its best state is kept.
+        head: the part of `model` that is no encoder.
         groups: parameters with their peak learning rate (`lr`); `held` gives steps and rate of a start before
             the schedule.
         positive: [n] whether a training image is positive, for balanced batches.
     """
 
     model: nn.Module
+    head: nn.Module
     groups: Sequence[dict[str, Any]]
     positive: NDArray[np.bool_]
 
@@ -204,5 +206,6 @@ def search(
         "at_grid_edge": len(grid) > 1 and rate in (grid[0], grid[-1]),
         "step": result.step,
         "validation": None if math.isnan(result.score) else result.score,
+        "head_params": sum(weights.numel() for weights in result.job.head.parameters()),
     }
     return result.job, selected

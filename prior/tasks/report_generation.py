@@ -54,6 +54,8 @@ class ReportJob(Job):
         protocol: knobs.
     """
 
+    head: ReportDecoder
+
     def __init__(
         self,
         source: DenseSource,
@@ -77,8 +79,8 @@ class ReportJob(Job):
             regions,
             protocol["decoder"],
         )
-        self.maps, self.decoder = source.maps, tune_layout(decoder, self.device)
-        self.model = nn.ModuleList([self.maps, self.decoder])
+        self.maps, self.head = source.maps, tune_layout(decoder, self.device)
+        self.model = nn.ModuleList([self.maps, self.head])
         self.groups = source.groups(decoder, rate, protocol)
         self.batch = int(protocol["evaluation_batch"])
         self.beams, self.length_penalty = int(protocol["beams"]), float(protocol["length_penalty"])
@@ -92,7 +94,7 @@ class ReportJob(Job):
     def total(self, last: Tensor, tokens: Tensor) -> Tensor:
         """Return the summed negative log-likelihood of `tokens` [B, L] given maps [B, C, V·h, w]."""
         tokens = tokens[:, : int((tokens != PAD).sum(dim=1).max())].to(self.device)
-        logits = self.decoder(last, tokens).float()
+        logits = self.head(last, tokens).float()
         return F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=PAD, reduction="sum")
 
     def loss(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Tensor:
@@ -126,7 +128,7 @@ class ReportJob(Job):
         """Return the reports of store rows [n, V] as plain words."""
 
         def ids(part: Rows) -> Tensor:
-            return self.decoder.write(self.last_maps(part), self.beams, self.length_penalty)
+            return self.head.write(self.last_maps(part), self.beams, self.length_penalty)
 
         parts = in_batches(rows, self.batch, self.precision, self.device, ids)
         return [text for part in parts for text in self.vocabulary.decode(part)]

@@ -88,6 +88,18 @@ def test_omitted_cells_and_runs_are_listed(run: Path) -> None:
     assert set(cells["run"]) <= set(runs["run"])
 
 
+def test_what_every_cell_chose_is_listed(run: Path) -> None:
+    chosen = pd.read_csv(run / "results" / "tables" / "choices.csv")
+    made = read_rows(run / "results" / "results.csv").query("task == 'segmentation' and run != ''")
+    cells = ["method", "setting", "fraction", "seed"]
+    encoders = made[~made["method"].isin(["predict_nothing"])]
+    assert len(chosen) == len(encoders[cells].drop_duplicates())
+    assert set(chosen["learning_rate"]) == {0.001}
+    assert set(chosen["head_params"]) == {1234}
+    assert chosen["at_grid_edge"].all()
+    assert chosen["threshold"].isna().all()
+
+
 def test_differences_are_paired_and_corrected(run: Path) -> None:
     table = pd.read_csv(run / "results" / "tables" / "differences.csv")
     primary = table[(table["role"] == "primary") & (table["task"] == "segmentation")]

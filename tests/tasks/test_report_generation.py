@@ -139,7 +139,7 @@ def job(views: int = 1, **changes) -> ReportJob:
 def slow_nll(made: ReportJob, row: int, text: str) -> list[torch.Tensor]:
     ids = [*(made.vocabulary._ids.get(word, UNK) for word in text.split()), EOS]
     return [
-        -made.decoder(maps(20)[[row]], torch.tensor([ids[: k + 1]])).log_softmax(-1)[0, k, token]
+        -made.head(maps(20)[[row]], torch.tensor([ids[: k + 1]])).log_softmax(-1)[0, k, token]
         for k, token in enumerate(ids)
     ]
 
@@ -151,7 +151,7 @@ def test_loss_is_the_mean_over_tokens_in_value_and_gradient():
     terms = [term for row, text in enumerate(texts) for term in slow_nll(made, row, text)]
     slow = torch.stack(terms).mean()
     torch.testing.assert_close(loss, slow)
-    parameters = [p for p in made.decoder.parameters() if p.requires_grad]
+    parameters = [p for p in made.head.parameters() if p.requires_grad]
     fast_gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     slow_gradients = torch.autograd.grad(slow, parameters, allow_unused=True)
     for a, b in zip(fast_gradients, slow_gradients, strict=True):
@@ -177,7 +177,7 @@ def test_two_images_give_the_regions_of_both_in_order():
         torch.testing.assert_close(regions[k, :, 9:], maps(20)[second].flatten(1))
     with torch.inference_mode():
         stacked = torch.cat([maps(20)[[0]], maps(20)[[9]]], dim=2)
-        ids = made.decoder.write(stacked, made.beams, made.length_penalty)
+        ids = made.head.write(stacked, made.beams, made.length_penalty)
         assert made.write(np.array([[0, 9]])) == made.vocabulary.decode(ids)
 
 

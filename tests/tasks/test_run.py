@@ -100,7 +100,9 @@ def test_square_is_segmented_from_frozen_maps(tiny, tmp_path):
     dice = 2 * frame["tp"].sum() / (2 * frame["tp"] + frame["fp"] + frame["fn"]).sum()
     assert dice > 0.7
     assert (frame["n_mask"] == frame["tp"] + frame["fn"]).all()
-    assert 0.05 <= record["cells"][0]["selected"]["threshold"] <= 0.95
+    chosen = record["cells"][0]["selected"]
+    assert 0.05 <= chosen["threshold"] <= 0.95
+    assert chosen["head_params"] > 1000
     assert (frame["n_mask"] == 0).any()
 
 
