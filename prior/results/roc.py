@@ -47,9 +47,13 @@ def reliability(score: Floats, truth: Bools, bins: int = BINS) -> tuple[Floats, 
 
 
 def _shown(stem: Path) -> pd.DataFrame:
-    """Predictions at 10 % of the labels, or without labels, of findings that have both labels."""
-    columns = ["finding", "score", "label", "fraction", "seed", "fold"]
-    frame = pd.read_parquet(f"{stem}.parquet", columns=columns)
+    """Predictions at 10 % of the labels, or without labels, of findings that have both labels.
+
+    No rows where every cell was refused.
+    """
+    frame = pd.read_parquet(f"{stem}.parquet")
+    if frame.empty:
+        return frame
     frame = frame[frame["fraction"].isna() | np.isclose(frame["fraction"].fillna(0.0), PRIMARY_FRACTION)]
     frame = frame[~frame["finding"].str.startswith(SUBSET) & frame["label"].isin([0.0, 1.0])]
     return frame.assign(truth=frame["label"] == 1.0)

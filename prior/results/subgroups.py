@@ -136,7 +136,7 @@ def job_values(stem: Path, groups: pd.DataFrame, n_resamples: int) -> Iterator[t
         return
     frame = pd.read_parquet(f"{stem}.parquet")
     frame = frame[frame["fraction"].isna() | (frame["fraction"] == PRIMARY_FRACTION)]
-    if task == "zero_shot":
+    if task == "zero_shot" and len(frame):  # without a row, every cell was refused and nothing has a finding
         frame = frame[~frame["finding"].str.startswith(SUBSET)]
     for (seed, fold), cell in frame.groupby(["seed", "fold"]):
         place = {"seed": seed, "fold": fold, "fraction": cell["fraction"].iloc[0], "metric": PRIMARY[task]}

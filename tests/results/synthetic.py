@@ -1,5 +1,6 @@
 """Prediction files as evaluations leave them, made from random numbers: no images, no training."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -201,3 +202,12 @@ def write_training_log(root: Path, method: str, losses: list[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(path, index=False)
     return path
+
+
+def refuse(stem: Path) -> None:
+    """Rewrite a prediction file as an evaluation leaves it that refused all its cells."""
+    info = json.loads(Path(f"{stem}.json").read_text())
+    cells = [{**cell, "omitted": "15 training images, fewer than 16"} for cell in info["cells"]]
+    write_json(Path(f"{stem}.json"), {**info, "cells": cells})
+    columns = ["fraction", "seed", "fold", "image_id", "patient_id"]
+    pd.DataFrame({name: [] for name in columns}, dtype=object).to_parquet(f"{stem}.parquet", index=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import write_predictions
+from synthetic import refuse, write_predictions
 
 from prior.data.files import write_json
 from prior.metrics.classification import auroc
@@ -73,6 +73,20 @@ def test_figures_of_stored_predictions_are_stable(tmp_path: Path) -> None:
     assert all(word in text for word in ("SIMULATED DATA", "random", "prior", "Calibration"))
     assert "Calibration" not in contents[0]["roc_zero_shot_chexpert_strict_small-prompts.svg"].decode()
     assert not has_curves("classification", "strict_small-metadata")
+
+
+def test_a_method_of_which_every_cell_was_refused_has_no_curve(tmp_path: Path) -> None:
+    stems = [
+        write_predictions(tmp_path, "classification", method, (0.1,), (0,)) for method in ("random", "prior")
+    ]
+    refuse(stems[1])
+    roc_figures(stems, True, tmp_path)
+    (drawn,) = tmp_path.glob("*.svg")
+    assert "random" in drawn.read_text()
+    assert ">prior<" not in drawn.read_text()
+    refuse(stems[0])
+    roc_figures(stems, True, tmp_path)
+    assert "random" not in drawn.read_text()
 
 
 def test_seeds_are_those_of_the_long_table(shown: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
-from synthetic import FINDINGS, write_all, write_predictions
+from synthetic import FINDINGS, refuse, write_all, write_predictions
 
 from prior.metrics.intervals import interval, patient_resamples
 from prior.results import subgroups as module
@@ -116,6 +116,16 @@ def test_values_and_gap_against_slow_formulas(tmp_path: Path, monkeypatch: pytes
     assert gap[["value", "ci_low", "ci_high", "p"]].tolist() == pytest.approx(
         [expected.mean, expected.low, expected.high, expected.p], abs=2e-6
     )
+
+
+@pytest.mark.parametrize(("task", "fraction"), [("zero_shot", None), ("classification", 0.1)])
+def test_refused_cells_have_no_subgroups(tmp_path: Path, task: str, fraction: float | None) -> None:
+    stem = write_predictions(tmp_path, task, "prior", (fraction,), (0,))
+    n = pd.read_parquet(f"{stem}.parquet", columns=["image_id"])["image_id"].nunique()
+    records(tmp_path, stem, sex=np.where(np.arange(n) % 2, "F", "M"))
+    refuse(stem)
+    subgroups([stem], tmp_path / "data", tmp_path / "out.csv", 10)
+    assert pd.read_csv(tmp_path / "out.csv").empty
 
 
 def test_every_task_has_subgroups_and_tuned_encoders_have_none(
