@@ -217,7 +217,8 @@ CASES = {
     "matched to nothing": (
         "rsna",
         table(MATCH, lambda frame: frame.assign(error="99")),
-        "ROOT gives no image of rsna: all are left out (no reliable match to an NIH patient); correct the tables",
+        "ROOT gives no image of rsna: all are left out (no reliable match to an NIH patient); "
+        "correct the tables",
     ),
     "lists of no film": (
         "chestx_det_release",
