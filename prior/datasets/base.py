@@ -7,7 +7,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,12 @@ class RawDataset:
 
 
 def require_keys(raw: RawDataset) -> None:
-    """Stop if two images have one id, or a study has two patients, before hours of decoding."""
+    """Stop if there is no image, two have one id, or a study has two patients, before hours of decoding."""
     images = raw.images
+    if images.empty:
+        reasons = "; ".join(sorted({item["reason"] for item in raw.dropped}))
+        why = f"all are left out ({reasons})" if reasons else "the lists name none"
+        raise InputError(f"{raw.root} gives no image of {raw.name}: {why}; correct the tables")
     twice = images["image_id"].duplicated()
     if twice.any():
         image = images.loc[twice, "image_id"].iloc[0]
@@ -146,16 +149,16 @@ def _parse_csv(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: what is written above, and whatever pandas finds wrong.
     """
-    read = partial(pd.read_csv, path, dtype=str, skipinitialspace=True, keep_default_na=False)
-    names = read(header=None, nrows=1).iloc[0].str.strip()
+    names = _read_text(path, header=None, nrows=1).iloc[0].str.strip()
     twice = names[names.duplicated() & names.ne("")]
     if len(twice):
         raise ValueError(f"two columns are called {twice.iloc[0]!r}")
     with warnings.catch_warnings(record=True) as cut:
         warnings.simplefilter("always", pd.errors.ParserWarning)
-        frame = read(index_col=False)
+        frame = _read_text(path, index_col=False)
     if cut:  # rows longer than the header: harmless where they only end in a comma
-        surplus = read(header=None, skiprows=1).iloc[:, len(names) :].fillna("").ne("").any(axis=1)
+        rest = _read_text(path, header=None, skiprows=1).iloc[:, len(names) :]
+        surplus = rest.fillna("").ne("").any(axis=1)
         if surplus.any():
             line = int(surplus.to_numpy().argmax()) + 2
             raise ValueError(f"line {line} has more cells than the header has names")
@@ -163,6 +166,12 @@ def _parse_csv(path: Path) -> pd.DataFrame:
     named = np.flatnonzero(names.ne("").to_numpy())
     if len(named) and _ends_within_row(path, int(named[-1]) + 1):
         raise ValueError("it ends within a row")
+    return frame
+
+
+def _read_text(path: Path, **how: Any) -> pd.DataFrame:
+    """Read a csv with all cells as text, empty ones as empty."""
+    frame: pd.DataFrame = pd.read_csv(path, dtype=str, skipinitialspace=True, keep_default_na=False, **how)
     return frame
 
 

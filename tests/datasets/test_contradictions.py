@@ -214,6 +214,17 @@ CASES = {
         table(MATCH, lambda frame: again(frame, 0, nih_image="00099999_000.png")),
         wrong(MATCH, "patientId", "'*'", TWICE, "*"),
     ),
+    "matched to nothing": (
+        "rsna",
+        table(MATCH, lambda frame: frame.assign(error="99")),
+        "ROOT gives no image of rsna: all are left out (no reliable match to an NIH patient); "
+        "correct the tables",
+    ),
+    "lists of no film": (
+        "chestx_det_release",
+        lambda root: [(root / f"ChestX_Det_{side}.json").write_text("[]") for side in ("train", "test")],
+        "ROOT gives no image of chestx_det_release: the lists name none; correct the tables",
+    ),
     "mapped twice": (
         "rsna",
         lambda root: (root / "rsna-mappings.json").write_text(

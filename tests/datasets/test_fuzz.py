@@ -3,8 +3,10 @@
 Every reader runs in a child process that may neither grow nor compute beyond a limit.
 """
 
+import csv
 import gzip
 import io
+import json
 import os
 import random
 import resource
@@ -50,6 +52,15 @@ SNIPPETS = (
     b"9" * 100, b"[" * 3000, b"<a>", b"&x;", b"]]>", b"'", b";", b"{}", b"null", b"A" * 150,
 )  # fmt: skip
 """A few kinds of damage that single bytes rarely make."""
+ODD = (
+    "", "nan", "inf", "-1", "1e400", "9" * 30, "9" * 400, "../../x", "a/b/c/d.png", "²", "a\0b", "x" * 300,
+    '"', "|", "No Finding", "2 0 0 9 9 5 5", "0 0 0 99999999 99999999",
+)  # fmt: skip
+ODD_VALUES = (
+    None, True, -1, float("inf"), float("nan"), 10**30, "", "../x", "\ud800", "9" * 40, [], {}, [[]],
+    [1, 2, 3, 4],
+)  # fmt: skip
+"""Values that are well-formed and wrong."""
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +96,47 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+def odd_cells(data: bytes, rng: random.Random) -> bytes:
+    """Put odd values into cells of a table, drop, repeat or lengthen rows."""
+    rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    for _ in range(rng.choice((1, 1, 4))):
+        at, kind = rng.randrange(len(rows)), rng.randrange(6)
+        if kind == 0 and len(rows) > 2:
+            del rows[at]
+        elif kind == 1:
+            rows.insert(at, list(rng.choice(rows)))
+        elif kind == 2:
+            rows[at].append(rng.choice(ODD))
+        elif rows[at]:
+            rows[at][rng.randrange(len(rows[at]))] = rng.choice(ODD)
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def odd_values(data: bytes, rng: random.Random) -> bytes:
+    """Put odd values into a JSON file."""
+    content = json.loads(data)
+    places = [(content, key) for key in (content if isinstance(content, dict) else range(len(content)))]
+    for holder, key in places:  # grows while it is read: every value of every list and object
+        inner = holder[key]
+        if isinstance(inner, dict | list):
+            places += [(inner, k) for k in (inner if isinstance(inner, dict) else range(len(inner)))]
+    for holder, key in rng.sample(places, min(len(places), rng.choice((1, 1, 3)))):
+        holder[key] = rng.choice(ODD_VALUES)
+    return json.dumps(content).encode()
+
+
 def damage(path: Path, rng: random.Random) -> None:
-    """Damage a file; of a compressed table what is inside."""
+    """Damage a file, byte by byte or value by value; of a compressed table what is inside."""
     data = path.read_bytes()
-    if path.suffix == ".gz":
-        path.write_bytes(gzip.compress(damaged(gzip.decompress(data), rng), mtime=0))
-    else:
-        path.write_bytes(damaged(data, rng))
+    plain = gzip.decompress(data) if path.suffix == ".gz" else data
+    by_value = {".csv": odd_cells, ".gz": odd_cells, ".json": odd_values}.get(path.suffix, damaged)
+    try:
+        changed = (by_value if rng.random() < 0.5 else damaged)(plain, rng)
+    except ValueError:  # what a first round damaged has no values any more
+        changed = damaged(plain, rng)
+    path.write_bytes(gzip.compress(changed, mtime=0) if path.suffix == ".gz" else changed)
 
 
 @pytest.fixture(scope="module", autouse=True)
