@@ -13,7 +13,7 @@ from pyarrow.parquet import ParquetFile
 
 from prior.data.hashes import Copies
 from prior.data.lookup import positions
-from prior.data.schemas import SPLITS
+from prior.data.schemas import PART, SPLITS
 from prior.errors import InputError
 
 Counts = dict[str, dict[str, int]]
@@ -21,7 +21,6 @@ ALIASES = {"rnsa": "rsna"}
 """Sources that a release misspells in part."""
 LISTED_BY_PATIENT = "lovt"
 ALONE, ELSEWHERE, FEW = 0.95, 0.5, 10
-REPORTS = 4096  # hashed at a time
 NO_FINDING = "none of these"
 
 
@@ -201,7 +200,7 @@ def normalised_texts(path: Path) -> pd.DataFrame:
     reports = ParquetFile(path, buffer_size=1 << 20)  # else a row group is held whole
     parts = [
         pd.DataFrame({"study_id": part["study_id"].to_pandas(), "words": _hashes(part["text"].to_pylist())})
-        for part in reports.iter_batches(REPORTS, columns=["study_id", "text"])
+        for part in reports.iter_batches(PART, columns=["study_id", "text"])
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"study_id": [], "words": []})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from prior.data import records, store
 from prior.data.files import digest, digest_each, write_json
@@ -16,7 +17,7 @@ from prior.data.hashes import Copies, find_copies, signatures
 from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
 from prior.data.recipes import ROWS_LEAKY, by_table_rows
-from prior.data.schemas import columns, write_parts, write_table
+from prior.data.schemas import columns, parts_of, write_parts, write_table
 from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset
@@ -62,8 +63,11 @@ def prepare(
     """
     if size < 8 or not fits or not set(fits) <= set(FITS):
         raise InputError(f"size {size}, fits {list(fits)}: the size must be 8 or more, fits some of {FITS}")
+    # The allocator that arrow prefers keeps what its tables leave, and large ones come and go here.
+    pa.set_memory_pool(pa.system_memory_pool())
     reader = load_reader(reader_name)
     raw = reader.read(root)
+    records.compact(raw)
     if on_read is not None:
         on_read(raw)
     chosen = choose_presets(raw, presets)
@@ -84,7 +88,7 @@ def prepare(
     arrays = {"images": digest_each(value.as_py() for value in facts["sha256"])}
     del facts
     arrays |= records.draw_masks(raw, work, size, fits, workers, rows)
-    paths = [*_write_tables(raw, work), write_table(work, "hashes", hashes)]
+    paths = [*_write_tables(raw, work), write_parts(work, "hashes", parts_of(hashes))]
     copies = find_copies(signatures(hashes.pop("perceptual")))
     reports = None if raw.reports is None else normalised_texts(work / "reports.parquet")
     described = {}

@@ -11,11 +11,22 @@ import pyarrow.compute as pc
 
 from prior.data import store
 from prior.data.files import digest
+from prior.data.schemas import parts_of
 from prior.datasets.base import RawDataset, read_report
 from prior.errors import InputError
 
-MASK_CHUNK, REPORTS_CHUNK = 32, 4096
+MASK_CHUNK = 32
+IDS = ("image_id", "study_id", "patient_id", "source")
 SIDES = ("x_min", "y_min", "x_max", "y_max")
+
+
+def compact(raw: RawDataset) -> None:
+    """Hold ids without an object per cell, in place, and give back what reading no longer needs."""
+    for frame in (raw.images, raw.labels, raw.boxes, raw.masks, raw.reports):
+        for name in IDS if frame is not None else ():
+            if name in frame and frame[name].dtype == object:
+                frame[name] = frame[name].astype("str")
+    pa.default_memory_pool().release_unused()
 
 
 def keep_readable(
@@ -150,8 +161,7 @@ def with_sections(reports: pd.DataFrame, root: Path) -> Iterator[pd.DataFrame]:
     twice = reports["study_id"].duplicated()
     if twice.any():
         raise InputError(f"study {reports['study_id'][twice].iloc[0]} has two reports; remove one of them")
-    for start in range(0, max(len(reports), 1), REPORTS_CHUNK):
-        part = reports.iloc[start : start + REPORTS_CHUNK].reset_index(drop=True)
+    for part in parts_of(reports):
         if "source" in part:
             part["text"] = [read_report(root / source) for source in part.pop("source")]
         yield part if {"findings", "impression"} <= set(part.columns) else _sectioned(part)

@@ -72,6 +72,7 @@ _COLUMNS: dict[str, dict[str, pa.Column]] = {
     },
 }
 ROWS = 1 << 17  # of a row group
+PART = 1 << 12
 OPTIONAL_TABLES = ("labels", "boxes", "masks", "reports", "sentences")
 
 
@@ -157,6 +158,12 @@ def write_parts(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> Path:
             writer = writer or stack.enter_context(ParquetWriter(temporary, group.schema))
             writer.write_table(group)
     return path
+
+
+def parts_of(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Cut a table into parts of `PART` rows, one at the least."""
+    for start in range(0, max(len(frame), 1), PART):
+        yield frame.iloc[start : start + PART].reset_index(drop=True)
 
 
 def _row_groups(tables: Iterable[pyarrow.Table]) -> Iterator[pyarrow.Table]:
