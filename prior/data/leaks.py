@@ -197,7 +197,7 @@ def normalised_texts(path: Path) -> pd.DataFrame:
     Args:
         path: table `reports`, of which a part is held at a time.
     """
-    reports = ParquetFile(path, buffer_size=1 << 20)  # else a row group is held whole
+    reports = ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)  # else the file is held
     parts = [
         pd.DataFrame({"study_id": part["study_id"].to_pandas(), "words": _hashes(part["text"].to_pylist())})
         for part in reports.iter_batches(PART, columns=["study_id", "text"])

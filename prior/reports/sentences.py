@@ -69,7 +69,7 @@ def split_sentences_stage(prepared: Path, workers: int = 1) -> None:
     source = prepared / "reports.parquet"
     if not source.is_file():
         raise InputError(f"{source} does not exist; prepare a dataset with reports first.")
-    reports = pq.ParquetFile(source, buffer_size=1 << 20)  # else a row group is held whole
+    reports = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)  # else the file is held
     missing = {"study_id", "text"} - set(reports.schema_arrow.names)
     if missing:
         raise InputError(f"{source} lacks the column(s) {', '.join(sorted(missing))}; prepare it again.")

@@ -1,13 +1,16 @@
 import re
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prior.data.schemas import read_table, write_table
 from prior.errors import InputError
+from prior.reports import sentences
 from prior.reports.sentences import split_report, split_sentences, split_sentences_stage
 
 
@@ -72,13 +75,13 @@ def test_offsets_refer_to_the_report():
     report = (
         " INDICATION: Dr. ___ asks.\n\n FINDINGS:  Lungs are\n clear.  No edema.\n\n IMPRESSION:  1. Normal."
     )
-    sentences = split_report(report)
-    assert [(s.section, s.text) for s in sentences] == [
+    found = split_report(report)
+    assert [(s.section, s.text) for s in found] == [
         ("findings", "Lungs are clear."),
         ("findings", "No edema."),
         ("impression", "Normal."),
     ]
-    assert all(" ".join(report[s.start : s.end].split()) == s.text for s in sentences)
+    assert all(" ".join(report[s.start : s.end].split()) == s.text for s in found)
 
 
 def test_the_stage_writes_a_valid_table_twice_the_same(tmp_path):
@@ -104,6 +107,25 @@ def test_processes_change_no_byte(tmp_path, monkeypatch):
     split_sentences_stage(tmp_path, workers=2)
     assert (tmp_path / "sentences.parquet").read_bytes() == alone
     assert read_table(tmp_path, "sentences")["study_id"].nunique() == 40
+
+
+def test_the_file_of_reports_is_not_held(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    text = [rng.bytes(1000).hex() for _ in range(6000)]
+    table = pd.DataFrame({"study_id": [f"s{i}" for i in range(6000)], "patient_id": "p", "text": text})
+    write_table(tmp_path, "reports", table.assign(findings=None, impression=None))
+    size, held = (tmp_path / "reports.parquet").stat().st_size, []
+
+    def measured(chunk):
+        held.append(pyarrow.total_allocated_bytes() - before)
+        return original(chunk.slice(0, 0))
+
+    original, before = sentences._table, pyarrow.total_allocated_bytes()
+    monkeypatch.setattr(sentences, "_CHUNK", 100)
+    monkeypatch.setattr(sentences, "_table", measured)
+    split_sentences_stage(tmp_path)
+    assert len(held) == 60
+    assert max(held) < size / 2
 
 
 def test_missing_reports_are_named(tmp_path):
