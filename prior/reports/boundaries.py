@@ -21,17 +21,18 @@ _INLINE_ITEM = re.compile(rf"(?<=[.!?:;)\]])[ \t]+({_NUMBER})")
 _LINE_OPENER = re.compile(r"^[ \t]*(?=(?:[-*•][ \t]+\S)|(?:[A-Z][A-Z /&]{2,30}:(?:\s|$)))", re.MULTILINE)
 _RUN_ON_ITEM = re.compile(
     r"(?<=[a-z])(?<! rib)(?<! ribs)(?<! level)(?<! grade)(?<! stage)(?<! type)(?<! zone)(?<! segment)"
-    r"[ \t]+((\d{1,2})\.)(?=\s+[A-Z][a-z])"
+    r"[ \t]+((\d{1,2})[.)])(?=\s+[A-Z][a-z])"
 )
 _TERMINATORS = ".!?:;)]"
 _MAX_ITEM = 20
 _OPENER = re.compile(rf"\s*(?:{_NUMBER}|[-*•]\s)\s*")
 
 # Shorthand whose full stop never ends a sentence.
-_ALWAYS = r"approx|ca|cf|vs|e\.g|i\.e|Dr|Drs|Mr|Mrs|Ms|Prof|St|Fig|dr|drs|DR|DRS"
+_ALWAYS = r"[Aa]pprox|ca|cf|vs|e\.g|i\.e|Dr|Drs|Mr|Mrs|Ms|Prof|St|Fig|dr|drs|DR|DRS"
 # Shorthand that may end one: no end if the text goes on in lower case, with a digit or with a blank.
 _MAYBE = (
-    r"ant|dept|decub|ext|hr|hrs|inf|incl|lat|max|med|min|neg|pos|post|prob|pt|resp|sec|sup|temp|tel|w|"
+    r"ant|bilat|dept|decub|ext|hr|hrs|inf|incl|lat|[Ll]t|max|med|min|mod|neg|pos|poss|post|prob|pt|resp|[Rr]t|"
+    r"sec|sig|sup|temp|tel|w|"
     r"[Aa]\.[Mm]|[Pp]\.[Mm]|M\.D|R\.N|P\.A|A\.P|N\.P|D\.O|Ph\.D"
 )
 _MASKED = re.compile(

@@ -1,9 +1,9 @@
 """Sections of a radiology report: where its findings and its impression stand.
 
-A header is a name followed by a colon at the start of a line; for the two names that matter, in capitals,
-also after the end of a sentence, before a dash or alone on its line. Only known names end a section: `LUNGS:`
-inside the findings stays there. Misspellings are recognised by their edit distance to those two names. Text
-under no header counts as findings, so that a report without any header is not lost.
+A header is a name followed by a colon at the start of a line; for the two names that matter also after the
+end of a sentence and, in capitals, before a dash or alone on its line. Only known names end a section:
+`LUNGS:` inside the findings stays there. Misspellings are recognised by their edit distance to those two
+names. Text under no header counts as findings, so that a report without any header is not lost.
 """
 
 import re
@@ -69,12 +69,12 @@ _KNOWN = {
     **dict.fromkeys(("ADDENDUM", "WET READ"), _CLOSED),
 }
 _VIEW_HEADER = re.compile(r"\b(?:CHEST|VIEWS?|RADIOGRAPHS?|FRONTAL|LATERAL|PORTABLE)\b")
-_COMBINED = re.compile(
-    r"(?:FINDINGS?\s*(?:AND|&|/|,)\s*IMPRESSIONS?|IMPRESSIONS?\s*(?:AND|&|/|,)\s*FINDINGS?)"
-)
+_ANATOMY = re.compile(r"(?:THE )?(?:LUNGS?|HEART|CARDIAC|MEDIASTINUM|PLEURAL?|BONES?|OSSEOUS|LINES|TUBES)\b")
+_COMBINED = re.compile(r"([A-Z]+)(?:\s+AND\s+|\s*[&/,]\s*)([A-Z]+)")
 _LINE_HEADER = re.compile(r"^[ \t]*([A-Za-z][A-Za-z ()/&,\-]{1,58}+)[ \t]*:", re.MULTILINE)
 _INLINE_HEADER = re.compile(
-    r"(?<=[.!?:\]])[ \t]+((?:FINDINGS?|IMPRESSIONS?)(?: AND (?:IMPRESSION|FINDINGS))?)[ \t]*:"
+    r"(?<=[.!?:\]])[ \t]+"
+    r"((?:FINDINGS?|IMPRESSIONS?)(?: AND (?:IMPRESSION|FINDINGS))?|Findings?|Impressions?)[ \t]*:"
 )
 _PARAGRAPH_BREAK = re.compile(r"\n[ \t\r]*\n")
 # Behind a rule or the title of the report its text begins anew.
@@ -170,7 +170,9 @@ def _headers(text: str) -> list[_Header]:
         banner = match.lastgroup if match.lastgroup != "bare" else None
         kind = banner or _kind(match.group(match.lastindex or 0), inside)
         if kind is not None and not (found and _start(match) < found[-1].body and kind == _OTHER):
-            found.append(_Header(kind, match.start(), match.end()))
+            # `LUNGS: Clear.` without a header of findings: the name is a part of what is said
+            spoken = kind == _FREE and banner is None
+            found.append(_Header(kind, match.start(), match.start() if spoken else match.end()))
             inside = kind in (FINDINGS, IMPRESSION)
     return found
 
@@ -182,13 +184,19 @@ def _start(match: re.Match[str]) -> int:
 @lru_cache(maxsize=4096)
 def _kind(name: str, inside: bool) -> str | None:
     upper = " ".join(name.upper().split())
-    if _COMBINED.fullmatch(upper):
+    combined = _COMBINED.fullmatch(upper)
+    if combined and {_KNOWN.get(part) or _misspelt(part) for part in combined.groups()} == {
+        FINDINGS,
+        IMPRESSION,
+    }:
         return FINDINGS
     known = _KNOWN.get(upper) or _misspelt(upper)
     if known is not None:
         return known
     if inside or not name.isupper():
         return None
+    if _ANATOMY.match(upper):
+        return _FREE
     return FINDINGS if _VIEW_HEADER.search(upper) else _OTHER
 
 

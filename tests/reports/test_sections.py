@@ -119,6 +119,17 @@ RULE = " " + 78 * "_"
          "Clear lungs.", "Normal."),
         (" RECOMMENDATION(S):  CT.\n\n FINDINGS:  Clear lungs.", "Clear lungs.", None),
         ("FINDINGS: Old.\n\nFINDINGS: New.", "Old.\n\nNew.", None),
+        # one line, names not in capitals; the word inside a sentence is no header
+        ("Findings: Lungs clear. Impression: Normal.", "Lungs clear.", "Normal."),
+        ("FINDINGS: Gives the impression: edema.", "Gives the impression: edema.", None),
+        # both names misspelt, in one header
+        ("FINDNGS AND IMPRESION: Lungs clear.", "Lungs clear.", None),
+        ("FINDINGS/IMPRESSON: Lungs clear.", "Lungs clear.", None),
+        # organs as headers are findings, name and all, unless there is a header for these
+        ("INDICATION: Cough.\nLUNGS: Clear.\nHEART: Large.\n\nIMPRESSION: Normal.",
+         "LUNGS: Clear.\n\nHEART: Large.", "Normal."),
+        ("PROCEDURE: AP.\n\nFINDINGS:\n\nLUNGS: Clear.\n\nHEART: Large.",
+         "LUNGS: Clear.\n\nHEART: Large.", None),
     ],
 )  # fmt: skip
 def test_layouts_of_real_reports(text, findings, impression):

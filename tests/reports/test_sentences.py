@@ -43,6 +43,8 @@ def pieces(text):
         "#1. #No acute disease|\n #2. #Mild edema|\n #3. #Nodule",
         "#(1) #Edema.| #(2) #Nodule.",
         "#1. #Low lung volumes| #2. #No pneumothorax",
+        "#1) #Clear lungs.| #2) #No effusion| #3) #Tube in place.",
+        "Approx. 3 cm.| No sig. change.| Edema in the rt. lung.",
         "Fracture of rib 2.| No pneumothorax.",
         "#- #No effusion|\n#- #Mild edema",
         "LUNGS:  Clear|\n HEART:  Normal",
