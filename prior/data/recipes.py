@@ -14,8 +14,10 @@ BY_IMAGE = {
     "random-60-20-20": (0.4, 0, False),
     "stratified-70-15-15": (0.3, 42, True),
 }
-# MGCA: a fifth of COVIDx's training list, and 5,000 images of CheXpert's, are the validation set.
+# MGCA: a fifth of COVIDx's training list, a tenth of Object-CXR's, and 5,000 images of CheXpert's, are the
+# validation set.
 COVIDX, COVIDX_SHARE = "covidx-80-20", 0.2
+OBJECTS, OBJECTS_SHARE = "object-90-10-image", 0.1
 CHEXPERT_LEAKY, CHEXPERT_IMAGES = "chexpert-5000-leaky", 5000
 # GLoRIA and MGCA: rows of SIIM's table, of which an image with several masks has several.
 ROWS_LEAKY, ROWS_HELD_OUT = "siim-rows-70-15-15-leaky", 0.3
@@ -25,8 +27,9 @@ DRAWN = (*BY_IMAGE, COVIDX)
 LEAKY = (*(f"{recipe}-leaky" for recipe in DRAWN), CHEXPERT_LEAKY, ROWS_LEAKY)
 NAMED = (CHEXPERT_VALID, CHEXPERT_TEST)
 # Official sides that a preset needs beside a training list.
-NEEDED = {CHEXPERT_LEAKY: "validation", CHEXPERT_VALID: "validation", CHEXPERT_TEST: "test"} | {
-    f"{COVIDX}-{ending}": "test" for ending in ("leaky", "image")
+NEEDED = {
+    **dict.fromkeys((CHEXPERT_LEAKY, CHEXPERT_VALID, OBJECTS), "validation"),
+    **dict.fromkeys((CHEXPERT_TEST, f"{COVIDX}-leaky", f"{COVIDX}-image"), "test"),
 }
 
 
@@ -77,7 +80,8 @@ def within_official(preset: str, official: pd.Series) -> pd.Series:
     """Draw the validation set from the official training list and keep the official test set.
 
     Args:
-        preset: `covidx-80-20-*` or `chexpert-5000-leaky`, whose test set is the official validation list.
+        preset: `covidx-80-20-*`, or `chexpert-5000-leaky` or `object-90-10-image`, whose test set is the
+            official validation list.
         official: side of each image in the official lists.
 
     Returns:
@@ -89,6 +93,9 @@ def within_official(preset: str, official: pd.Series) -> pd.Series:
         count = min(CHEXPERT_IMAGES, len(pool) // 10)
         drawn = pool[np.random.RandomState(0).choice(len(pool), count, replace=False)]
         split = official.where(official == "train").mask(official == "validation", "test")
+    elif preset == OBJECTS:
+        split = official.where(official == "train").mask(official == "validation", "test")
+        _, drawn = hold_out(np.flatnonzero(split == "train"), OBJECTS_SHARE, 0)
     else:
         # Our reader takes its validation set out of a training list without one.
         split = official.mask(official == "validation", "train")

@@ -23,6 +23,7 @@ LISTED = ("lovt", "lovt-leaky", "lovt-image")
 ALL_PRESETS = (
     *(*PRESETS, *OFFICIAL, *OFFICIAL_VALIDATION, *SEEDED, *recipes.LEAKY, *recipes.NAMED, *LISTED),
     *(f"{recipe}-image" for recipe in recipes.DRAWN),
+    recipes.OBJECTS,
 )
 
 
@@ -192,7 +193,7 @@ def _assign(
         order = np.argsort(ranks(images["image_id"]))
         drawn = recipes.by_image(np.any(positive[order], axis=1), *recipes.BY_IMAGE[recipe])
         return pd.Series(drawn, index=images.index[order], dtype=object).sort_index()
-    if recipe == recipes.COVIDX or preset == recipes.CHEXPERT_LEAKY:
+    if recipe == recipes.COVIDX or preset in (recipes.CHEXPERT_LEAKY, recipes.OBJECTS):
         return recipes.within_official(preset, images["official_split"])
     if preset in SEEDED:
         seeded = _buckets(keys, f"{recipe}:{seed}:")

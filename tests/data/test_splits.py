@@ -221,6 +221,22 @@ def test_mgcas_chexpert_validation_is_drawn_by_image_and_valid_csv_is_tested():
     assert set(np.flatnonzero(drawn == "validation")) == set(expected.tolist())
 
 
+def test_mgcas_object_cxr_validation_is_a_tenth_of_train_csv_and_dev_is_tested():
+    names = {"train": 8000, "validation": 1000, "test": 1000}
+    frame = pd.DataFrame({"official_split": [side for side, n in names.items() for _ in range(n)]})
+    frame["image_id"] = [f"{side}_{k:05d}" for side, n in names.items() for k in range(n)]
+    unseen, preset = frame["image_id"] == "", "object-90-10-image"
+    check_preset(preset, None, ("train", "validation"), "object_cxr")
+    (split,) = make_split(preset, frame, frame[["image_id"]], frame["image_id"], unseen, [0])
+    train, validation = train_test_split(frame["image_id"][:8000].tolist(), test_size=0.1, random_state=0)
+    sides = {side: set(part) for side, part in sides_of(split).items()}
+    assert sides == {"train": {*train}, "validation": {*validation}, "test": {*frame["image_id"][8000:9000]}}
+    with pytest.raises(InputError, match="is not for dataset siim"):
+        check_preset(preset, None, ("validation",), "siim")
+    with pytest.raises(InputError, match="no official validation list"):
+        check_preset(preset, None, ("train",), "object_cxr")
+
+
 def test_the_two_test_sets_of_chexpert_share_training_and_validation():
     official = lambda k: ("train", "train", "test", "validation")[k // 2 % 4]  # noqa: E731
     valid, images, _ = make("chexpert-valid202", official=official)
