@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from prior.data import records, schemas, store
+from prior.data.manifest import summarise_dropped
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
 from prior.datasets import load_reader
@@ -142,6 +143,20 @@ def test_a_missing_image_is_kept_out_only_if_that_is_allowed(tmp_path):
     manifest = prepare("mimic_cxr", root, tmp_path / "out", 16, max_unreadable=1)
     assert manifest["dropped"][0]["reason"] == "image will not open: it does not exist"
     assert len(PreparedDataset(tmp_path / "out").images) == 17
+
+
+def test_every_image_that_was_allowed_to_be_lost_is_named(tmp_path):
+    root = trees.mimic_cxr(tmp_path / "raw")
+    lost = sorted(path.relative_to(root).as_posix() for path in root.rglob("*-0.jpg"))[:25]
+    for source in lost:
+        (root / source).write_bytes(b"no image")
+    dropped = prepare("mimic_cxr", root, tmp_path / "out", 16, max_unreadable=25)["dropped"]
+    assert dropped[0]["count"] == 25
+    assert sorted(dropped[0]["examples"]) == lost
+    many = [{"source": str(k), "reason": "why"} for k in range(25)]
+    assert summarise_dropped(many) == [
+        {"reason": "why", "count": 25, "examples": [str(k) for k in range(20)]}
+    ]
 
 
 def test_what_an_earlier_version_left_goes(tmp_path):
