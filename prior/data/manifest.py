@@ -67,14 +67,16 @@ def count_split(split: pd.DataFrame, images: pd.DataFrame, labels: pd.DataFrame 
     return result
 
 
-def summarise_dropped(dropped: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Group what was dropped by reason, with the first sources as examples."""
+def summarise_dropped(
+    dropped: Sequence[Mapping[str, str]], most: int | None = EXAMPLES
+) -> list[dict[str, Any]]:
+    """Group what was dropped by reason, with the first sources as examples, or all (`most` None)."""
     reasons = Counter(item["reason"] for item in dropped)
     return [
         {
             "reason": reason,
             "count": count,
-            "examples": [item["source"] for item in dropped if item["reason"] == reason][:EXAMPLES],
+            "examples": [item["source"] for item in dropped if item["reason"] == reason][:most],
         }
         for reason, count in sorted(reasons.items())
     ]

@@ -111,7 +111,8 @@ def prepare(
         "counts": count_records(raw, int(frontal(raw).sum())) | {"store_rows": rows},
         "boxes_clipped": clipped,
         "notes": raw.notes,
-        "dropped": summarise_dropped([*raw.dropped, *lost]),
+        # images that were allowed to be lost are all named, what the tables leave out by examples
+        "dropped": [*summarise_dropped(lost, most=None), *summarise_dropped(raw.dropped)],
         "sources": _sources(raw),
         **{kind: {p: d[kind] for p, d in described.items() if kind in d} for kind in DESCRIBED},
     }

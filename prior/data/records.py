@@ -23,8 +23,8 @@ SIDES = ("x_min", "y_min", "x_max", "y_max")
 def compact(raw: RawDataset) -> None:
     """Hold ids without an object per cell, in place, and give back what reading no longer needs."""
     for frame in (raw.images, raw.labels, raw.boxes, raw.masks, raw.reports):
-        for name in IDS if frame is not None else ():
-            if name in frame and frame[name].dtype == object:
+        if frame is not None:
+            for name in frame.columns.intersection(IDS):
                 frame[name] = frame[name].astype("str")
     pa.default_memory_pool().release_unused()
 

@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prior.data import store
+from prior.data import records, schemas, store
+from prior.data.manifest import summarise_dropped
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
+from prior.datasets import load_reader
+from prior.datasets.base import read_report
 from prior.errors import InputError
 from tests.datasets import trees
 
@@ -142,6 +145,20 @@ def test_a_missing_image_is_kept_out_only_if_that_is_allowed(tmp_path):
     assert len(PreparedDataset(tmp_path / "out").images) == 17
 
 
+def test_every_image_that_was_allowed_to_be_lost_is_named(tmp_path):
+    root = trees.mimic_cxr(tmp_path / "raw")
+    lost = sorted(path.relative_to(root).as_posix() for path in root.rglob("*-0.jpg"))[:25]
+    for source in lost:
+        (root / source).write_bytes(b"no image")
+    dropped = prepare("mimic_cxr", root, tmp_path / "out", 16, max_unreadable=25)["dropped"]
+    assert dropped[0]["count"] == 25
+    assert sorted(dropped[0]["examples"]) == lost
+    many = [{"source": str(k), "reason": "why"} for k in range(25)]
+    assert summarise_dropped(many) == [
+        {"reason": "why", "count": 25, "examples": [str(k) for k in range(20)]}
+    ]
+
+
 def test_what_an_earlier_version_left_goes(tmp_path):
     root = trees.rsna(tmp_path / "raw")
     prepare("rsna", root, tmp_path / "out", 16)
@@ -166,6 +183,31 @@ def test_a_study_of_two_patients_is_refused_before_anything_is_decoded(tmp_path)
     with pytest.raises(InputError, match=r"study 50000000 belongs to two patients; correct the tables$"):
         prepare("mimic_cxr", root, tmp_path / "out", 16)
     assert not (tmp_path / "out").exists()
+
+
+def test_reports_that_are_files_are_read_part_by_part(tmp_path, monkeypatch):
+    root = trees.mimic_cxr(tmp_path / "raw")
+    whole = prepare("mimic_cxr", root, tmp_path / "whole", 16)
+    assert "text" not in load_reader("mimic_cxr").read(root).reports
+    read = []
+    monkeypatch.setattr(schemas, "PART", 7)
+    monkeypatch.setattr(records, "read_report", lambda path: read.append(path) or read_report(path))
+    assert prepare("mimic_cxr", root, tmp_path / "parts", 16) == whole
+    reports = PreparedDataset(tmp_path / "parts").reports
+    assert len(read) == len(set(read)) == len(reports) == whole["counts"]["reports"] > 14
+    texts = {path.stem.removeprefix("s"): path.read_text() for path in root.rglob("s*.txt")}
+    assert dict(zip(reports["study_id"], reports["text"], strict=True)) == texts
+
+
+def test_ids_are_text_and_no_objects(tmp_path):
+    raw = load_reader("mimic_cxr").read(trees.mimic_cxr(tmp_path))
+    for frame in (raw.images, raw.labels):
+        frame["image_id"] = frame["image_id"].astype(object)
+    before = raw.images.copy(), raw.labels.copy()
+    records.compact(raw)
+    assert raw.images["image_id"].dtype == raw.labels["image_id"].dtype == "str"
+    for frame, old in zip((raw.images, raw.labels), before, strict=True):
+        pd.testing.assert_frame_equal(frame, old.astype({"image_id": "str"}))
 
 
 def test_lateral_images_are_records_but_never_split(tmp_path):
