@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from prior.data.splits import FOLDS, bucket, fold_of
+from prior.data.keys import FOLDS, bucket, fold_of
 from prior.metrics.classification import auroc
 from prior.phantom.film import take_film
 from prior.phantom.findings import KINDS

@@ -14,11 +14,12 @@ from prior.data import records, store
 from prior.data.files import digest, digest_each, write_json
 from prior.data.geometry import FITS
 from prior.data.hashes import Copies, find_copies, signatures
+from prior.data.keys import patient_keys
 from prior.data.leaks import exposure, leak_report, normalised_texts, require_disjoint, sources_of_classes
 from prior.data.manifest import count_records, count_split, file_hash, summarise_dropped
 from prior.data.recipes import ROWS_LEAKY, by_table_rows
 from prior.data.schemas import columns, parts_of, write_parts, write_table
-from prior.data.splits import LISTED, check_preset, default_presets, make_split, patient_keys
+from prior.data.splits import LISTED, check_preset, default_presets, make_split
 from prior.datasets import load_reader
 from prior.datasets.base import FRONTAL_VIEWS, RawDataset, require_keys
 from prior.datasets.published_lists import read_lists

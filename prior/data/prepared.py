@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from prior.data.files import read_json
 from prior.data.geometry import placement
+from prior.data.keys import FOLDS, take_fraction
 from prior.data.schemas import OPTIONAL_TABLES, empty_table, read_table
-from prior.data.splits import FOLDS, take_fraction
 from prior.data.store import open_store
 from prior.errors import InputError
 

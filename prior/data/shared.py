@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from prior.data.files import read_json, write_json
 from prior.data.hashes import Copies, find_copies, signatures
+from prior.data.keys import choose_preset, patient_keys
 from prior.data.leaks import first_of, is_strict
 from prior.data.schemas import read_table
-from prior.data.splits import choose_preset, patient_keys
 from prior.errors import InputError
 
 KINDS = {

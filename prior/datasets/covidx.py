@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prior.data.splits import bucket, patient_keys, split_of
+from prior.data.keys import bucket, patient_keys, split_of
 from prior.datasets import base
 from prior.datasets.nih_match import UNMATCHED, find_patients
 from prior.errors import InputError

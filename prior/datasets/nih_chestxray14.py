@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prior.data.keys import bucket, split_of
 from prior.data.pixels import image_shape
-from prior.data.splits import bucket, split_of
 from prior.datasets import base, nih_images
 from prior.datasets.cells import index_images, indexed_or, require
 from prior.errors import InputError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prior.data.splits import bucket, split_of
+from prior.data.keys import bucket, split_of
 from prior.datasets import base, nih_images
 from prior.datasets.open_i import TERMS, read_open_i
 from prior.datasets.pairing import jaccard, match, report_pools

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prior.data.splits import bucket, split_of
+from prior.data.keys import bucket, split_of
 
 
 def report_pools(texts: pd.Series) -> pd.Series:

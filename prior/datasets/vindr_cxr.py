@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prior.data.splits import bucket, split_of
+from prior.data.keys import bucket, split_of
 from prior.datasets import base
 from prior.datasets.cells import index_images, indexed_or, require
 from prior.errors import InputError

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from prior.data.files import read_json
-from prior.data.splits import patient_keys
+from prior.data.keys import patient_keys
 from prior.errors import InputError
 from prior.importing.contamination import DATASETS, MARK_NOTES, MARKS, Mark, archive_of, contamination
 from prior.provenance import hash_patients

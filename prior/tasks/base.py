@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from prior.data.keys import choose_preset, take_fraction
 from prior.data.prepared import PreparedDataset
-from prior.data.splits import choose_preset, take_fraction
 from prior.errors import InputError
 from prior.protocols import Protocol
 

@@ -11,8 +11,8 @@ import torch
 from prior.data.augment import Augmentation, augment
 from prior.data.batches import load_images
 from prior.data.files import atomic_path, digest, read_json, write_json
+from prior.data.keys import patient_keys
 from prior.data.prepared import PreparedDataset
-from prior.data.splits import patient_keys
 from prior.encoders.bundle import BundleInfo, save_bundle
 from prior.errors import InputError
 from prior.methods.base import Batch, Method

@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from prior.data import recipes
-from prior.data.splits import (
-    ALL_PRESETS,
-    bucket,
-    check_preset,
-    choose_preset,
-    make_split,
-    split_of,
-    take_fraction,
-)
+from prior.data.keys import bucket, choose_preset, split_of, take_fraction
+from prior.data.splits import ALL_PRESETS, check_preset, make_split
 from prior.errors import InputError
 from prior.protocols import load_protocol, show
 

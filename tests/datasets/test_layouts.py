@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from prior.data.keys import bucket
 from prior.data.prepare import prepare
 from prior.data.prepared import PreparedDataset
-from prior.data.splits import bucket
 from prior.datasets import load_reader
 from prior.datasets.covid_rural import read_binary_mask
 from prior.datasets.covidx import class_by_source, parse_line
