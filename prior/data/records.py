@@ -24,7 +24,7 @@ def compact(raw: RawDataset) -> None:
     """Hold ids without an object per cell, in place, and give back what reading no longer needs."""
     for frame in (raw.images, raw.labels, raw.boxes, raw.masks, raw.reports):
         if frame is not None:
-            for name in frame.columns.intersection(IDS):
+            for name in frame.columns.intersection(list(IDS)):
                 frame[name] = frame[name].astype("str")
     pa.default_memory_pool().release_unused()
 

@@ -158,7 +158,7 @@ def _parse_csv(path: Path) -> pd.DataFrame:
         frame = _read_text(path, index_col=False)
     if cut:  # rows longer than the header: harmless where they only end in a comma
         rest = _read_text(path, header=None, skiprows=1).iloc[:, len(names) :]
-        surplus = rest.fillna("").ne("").any(axis=1)
+        surplus = (rest.fillna("") != "").any(axis=1)
         if surplus.any():
             line = int(surplus.to_numpy().argmax()) + 2
             raise ValueError(f"line {line} has more cells than the header has names")

@@ -87,9 +87,8 @@ def evaluate(
             "n_pos": int((labels == 1).any(axis=1).sum()),
             "n_unfit": sum(not both_classes(column) for column in labels.T),
         }
-        reason = _refusal(protocol, labels)
-        if reason:
-            yield cell, omitted(reason, **info)
+        if refused := _refusal(protocol, labels):
+            yield cell, omitted(refused, **info)
         elif seen is None:
             yield cell, _trained(bundle, data, protocol, cell, work, findings, info, features)
         else:

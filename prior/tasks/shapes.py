@@ -68,7 +68,7 @@ def shapes_by_image(
         for image, group in boxes.groupby("image_id")
     }
     for image, group in masks.groupby("image_id"):
-        height, width = (int(side) for side in sizes.loc[image])
+        height, width = map(int, sizes.loc[image].to_numpy())
         found[str(image)] = [in_mask(str(rle), height, width) for rle in group["rle"]]
     return found
 
