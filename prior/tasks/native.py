@@ -40,7 +40,7 @@ def native_features(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.flo
         for start in range(0, len(pixels), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(pixels)))
             images = load_images(pixels, rows, str(device)).contiguous(memory_format=LAYOUT)
-            parts.append(read(images).float().cpu().numpy())
+            parts.append(read(images).cpu().numpy())
     return np.concatenate(parts)
 
 
