@@ -446,7 +446,7 @@ def test_a_contradiction_is_named_and_leaves_nothing(case, tmp_path):
 def test_a_study_has_one_report():
     reports = pd.DataFrame({"study_id": ["s1", "s2", "s1"], "text": ["Clear.", "Clear.", "Opacity."]})
     with pytest.raises(InputError) as caught:
-        next(with_sections(reports))
+        next(with_sections(reports, Path("raw")))
     assert str(caught.value) == "study s1 has two reports; remove one of them"
 
 
