@@ -1,5 +1,7 @@
 rule evaluate:
     input:
+        # What is judged anew when the data are verified must not have begun with an encoder that is then made again.
+        ancient(lambda wildcards: checkpoints.check_data.get() and []),
         bundle="models/{bundle}/bundle.json",
         image_encoder="models/{bundle}/image_encoder.safetensors",
         model="models/{bundle}/model.safetensors",
