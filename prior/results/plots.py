@@ -148,9 +148,9 @@ def rank_figure(ranks: pd.DataFrame, styles: Styles, simulated: bool, caption: s
 
 
 def clear(out: Path) -> None:
-    """Remove the pictures of an earlier run; maps of embeddings stay, another stage draws them."""
+    """Remove the pictures of an earlier run; maps of embeddings stay, another stage may be drawing them."""
     for stale in [*out.glob("*.svg"), *out.glob("*.png")]:
-        if not stale.name.startswith("embeddings_"):
+        if not stale.name.removeprefix(".").startswith("embeddings_"):
             stale.unlink()
 
 

@@ -290,6 +290,14 @@ def write_examples(run: Path) -> list[Path]:
     return stems
 
 
+def test_clearing_plots_leaves_the_maps_of_the_other_stage_also_half_drawn(tmp_path: Path) -> None:
+    kept = ["embeddings_a.svg", ".embeddings_a.17.svg"]
+    for name in [*kept, "ranks.svg", ".ranks.17.png"]:
+        (tmp_path / name).touch()
+    clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
 def test_plots_are_byte_stable_and_the_page_is_self_contained(run: Path) -> None:
     results = run / "results"
     log = write_training_log(run, "prior", ["global", "local"])
